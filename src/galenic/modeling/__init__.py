@@ -1,0 +1,1 @@
+"""The declarative modelling language."""

@@ -1,0 +1,277 @@
+"""Populations: how individuals differ from the typical one, and from what it can be told.
+
+An individual's parameter is its typical value, times what covariates explain, times (or plus)
+what they do not. The relations are traced like equations, with units, so that estimators can
+differentiate them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import casadi as ca
+import numpy as np
+import numpy.typing as npt
+
+from galenic.errors import ModelError, UnknownName
+from galenic.modeling.expression import Expression, common_unit, lift
+from galenic.modeling.system import Entry, System
+from galenic.units import Quantity, Unit, from_si, unit, value_in
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A measured property of individuals; ``value`` is the reference, ``spread`` one sd.
+
+    A positive covariate is drawn log-normal with that mean and sd, else normal. Outside of
+    ``lower`` to ``upper`` the population says nothing about an individual.
+    """
+
+    name: str
+    value: float
+    unit: str
+    spread: float = 0.0
+    meaning: str = ""
+    positive: bool = True
+    lower: float = -math.inf
+    upper: float = math.inf
+
+    def holds(self, value: float) -> bool:
+        """Whether a value [SI] lies in the range that the population covers."""
+        low, high = (float(value_in(bound, self.unit)) for bound in (self.lower, self.upper))
+        slack = 1e-9 * abs(value)
+        return low - slack <= value <= high + slack
+
+    def draw(self, n: int, rng: np.random.Generator) -> Vector:
+        """``n`` values [SI]."""
+        z = rng.standard_normal(n)
+        scale = unit(self.unit).scale
+        mean = float(value_in(self.value, self.unit))
+        sd = self.spread * scale
+        if not self.positive:
+            return mean + sd * z
+        s2 = math.log1p((sd / mean) ** 2)
+        return np.asarray(mean * np.exp(math.sqrt(s2) * z - s2 / 2), float)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Difference between subjects in one parameter that covariates do not explain.
+
+    ``sd`` is that of the logarithm for ``log-normal`` (0.3 is about 30 %), else in the parameter's
+    declared unit.
+    """
+
+    parameter: str
+    sd: float
+    kind: str = "log-normal"
+
+    def __post_init__(self) -> None:
+        if self.kind not in {"log-normal", "normal"}:
+            raise ModelError(f"there is no kind {self.kind!r}", expected="log-normal or normal")
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What an observation differs from the model by.
+
+    Its sd is ``sqrt(additive² + (proportional·y)²)``, or for ``combine="sd"`` the sum
+    ``additive + proportional·y``; publications mean either.
+    """
+
+    output: str
+    proportional: float = 0.0
+    additive: str | float = 0.0
+    combine: str = "variance"
+
+    def __post_init__(self) -> None:
+        if self.combine not in {"variance", "sd"}:
+            raise ModelError(
+                f"a residual is not combined by {self.combine!r}", expected="variance or sd"
+            )
+
+    def sd(self, value: Any, of: Unit) -> Any:
+        """Standard deviation at ``value`` [SI]."""
+        fixed = float(value_in(self.additive, of.difference))
+        share = self.proportional * np.abs(np.asarray(value))
+        return fixed + share if self.combine == "sd" else np.sqrt(fixed**2 + share**2)
+
+
+Relation = Callable[[Expression, "Covariates"], Expression]
+
+
+class Covariates:
+    """The covariates inside of a relation, as expressions with units."""
+
+    def __init__(self, values: Mapping[str, Expression]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnknownName.among("covariate", name, vars(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """A model with the ways in which individuals differ.
+
+    Parameters
+    ----------
+    model : Model or System
+        The physics, with typical parameter values.
+    covariates : sequence of Covariate
+        What is known of an individual.
+    relations : mapping of parameter path to function
+        ``{"CL": lambda typical, c: typical * (c.weight / "70 kg") ** 0.75}``.
+    between : sequence of Between
+        What differs without known cause, one random effect each.
+    correlations : mapping of parameter pairs to float
+        Between random effects; zero where not given.
+    residuals : sequence of Residual
+        Per observed output.
+    """
+
+    model: Any
+    covariates: Sequence[Covariate] = ()
+    relations: Mapping[str, Relation] = field(default_factory=dict)
+    between: Sequence[Between] = ()
+    correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    residuals: Sequence[Residual] = ()
+    system: System = field(init=False)
+    individual: ca.Function = field(init=False)
+
+    def __post_init__(self) -> None:
+        system = self.model if isinstance(self.model, System) else self.model.flatten()
+        object.__setattr__(self, "system", system)
+        names = [e.path for e in system.parameters]
+        for path in (*self.relations, *(b.parameter for b in self.between)):
+            if path not in names:
+                raise UnknownName.among("parameter", path, names, where="Population")
+        object.__setattr__(self, "individual", self._individual(system))
+        self.omega  # noqa: B018  a covariance that is none is found here
+
+    def _individual(self, system: System) -> ca.Function:
+        """Function (typical, covariates, eta) -> parameters of an individual, all SI."""
+        known = {
+            c.name: Expression(ca.SX.sym(c.name), unit(c.unit), None, c.name)
+            for c in self.covariates
+        }
+        eta = ca.SX.sym("eta", len(self.between))
+        values = []
+        for i, entry in enumerate(system.parameters):
+            value = Expression(system.p[i], entry.unit, None, entry.path)
+            if entry.path in self.relations:
+                value = self._related(entry, value, Covariates(known))
+            sx = value.sx
+            for k, term in enumerate(self.between):
+                if term.parameter == entry.path:
+                    log = term.kind == "log-normal"
+                    sx = sx * ca.exp(eta[k]) if log else sx + eta[k] * entry.unit.scale
+            values.append(sx)
+        covariates = ca.vertcat(*(c.sx for c in known.values())) if known else ca.SX(0, 1)
+        return ca.Function(
+            "individual", [system.p, covariates, eta], [ca.vertcat(*values)],
+            ["typical", "covariates", "eta"], ["parameters"],
+        )  # fmt: skip
+
+    def _related(self, entry: Entry, typical: Expression, covariates: Covariates) -> Expression:
+        value = lift(self.relations[entry.path](typical, covariates))
+        common_unit(f"give {entry.path} a value in", entry.unit, value.unit)
+        return value
+
+    @property
+    def omega(self) -> Vector:
+        """Covariance of the random effects, in the order of ``between``."""
+        sd = np.array([term.sd for term in self.between], float)
+        names = [term.parameter for term in self.between]
+        correlation = np.eye(sd.size)
+        for (a, b), value in self.correlations.items():
+            for name in (a, b):
+                if name not in names:
+                    raise UnknownName.among("random effect", name, names, where="correlations")
+            i, j = names.index(a), names.index(b)
+            correlation[i, j] = correlation[j, i] = value
+        if sd.size and np.linalg.eigvalsh(correlation)[0] < 0:
+            raise ModelError("the correlations are no correlation matrix", where="Population")
+        return np.asarray(sd[:, None] * correlation * sd, float)
+
+    @property
+    def typical(self) -> Vector:
+        """Typical parameters [SI], in the order of the System."""
+        return np.array([e.value for e in self.system.parameters], float)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Cohort:
+        """``n`` individuals with covariates drawn too."""
+        columns = [c.draw(n, rng) for c in self.covariates]
+        covariates = np.array(columns, float).reshape(len(columns), n)
+        eta = rng.multivariate_normal(np.zeros(len(self.between)), self.omega, n, method="eigh").T
+        typical = np.repeat(self.typical[:, None], n, axis=1)
+        values = np.asarray(self.individual(typical, covariates, eta), float)
+        return Cohort(self, covariates.T, eta.T, values.T)
+
+    def flatten(self) -> System:
+        """The model with the covariates as inputs; see ``galenic.modeling.covariates``."""
+        from galenic.modeling.covariates import with_covariates
+
+        return with_covariates(self)
+
+    def for_subject(self, covariates: Mapping[str, Any] | None = None) -> Subject:
+        """What is expected of one individual before anything was measured of its parameters."""
+        given = dict(covariates or {})
+        names = [c.name for c in self.covariates]
+        for name in given:
+            if name not in names:
+                raise UnknownName.among("covariate", name, names, where="for_subject")
+        values = [value_in(given.get(c.name, c.value), c.unit) for c in self.covariates]
+        return Subject(self, np.array(values, float))
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Individuals: covariates (n, n_covariates), effects (n, n_effects), values (n, n_p), SI."""
+
+    population: Population
+    covariates: Vector
+    effects: Vector
+    values: Vector
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def __getitem__(self, i: int) -> dict[str, Quantity]:
+        """The parameters of one individual, in declared units."""
+        return _quantities(self.population.system, self.values[i])
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One individual: its covariates are known, its random effects ``eta`` are not."""
+
+    population: Population
+    covariates: Vector
+
+    @property
+    def omega(self) -> Vector:
+        """Prior covariance of ``eta``; its mean is zero."""
+        return self.population.omega
+
+    def parameters(self, eta: Any) -> Any:
+        """Parameters [SI] for random effects; takes numbers or SX, and can be differentiated."""
+        result = self.population.individual(self.population.typical, self.covariates, eta)
+        return result if isinstance(result, ca.SX) else np.asarray(result, float).ravel()
+
+    def values(self, eta: Any = None) -> dict[str, Quantity]:
+        """Parameters in declared units; without ``eta`` those of the typical such individual."""
+        effects = np.zeros(len(self.population.between)) if eta is None else eta
+        return _quantities(self.population.system, self.parameters(effects))
+
+
+def _quantities(system: System, values: Vector) -> dict[str, Quantity]:
+    return {
+        entry.path: Quantity(float(from_si(value, entry.unit)), entry.unit)
+        for entry, value in zip(system.parameters, values, strict=True)
+    }

@@ -1,0 +1,275 @@
+"""The walk through a run: jumps at breakpoints, legs between them, events wherever they fall.
+
+Order at one time: the experiment's changes, then scheduled events, then state events whose trigger
+went from below zero to zero or above by one of these jumps; then the algebraic values are solved
+again. A trigger that is at or above zero at the very start does not fire until it has been below.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from galenic.engine.compile import Compiled
+from galenic.engine.initial import consistent
+from galenic.engine.integrate import Integrators, Leg
+from galenic.engine.timeline import Change, Timeline, tidy
+from galenic.engine.trajectory import Event
+from galenic.errors import SolveError
+
+Array = npt.NDArray[np.float64]
+
+_CASCADE = 1000  # rounds of events at one time
+_CHATTER = 40  # events of one rule within 1e-9 of the run
+
+
+@dataclass(frozen=True)
+class Travelled:
+    """A leg that was integrated, the grid nodes that were kept, and whether an event ended it."""
+
+    leg: Leg
+    kept: int
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Reset:
+    """An event rule that was applied at ``time`` [s], with the inputs and z of that moment."""
+
+    rule: int
+    time: float
+    z: Array
+    u: Array
+    slope: Array
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The current state was recorded at ``time`` [s]."""
+
+    time: float
+    z: Array
+    u: Array
+
+
+Step = Travelled | Reset | Sampled | Change
+
+
+@dataclass
+class March:
+    """A run in progress. ``advance`` moves it on; ``rows`` and ``log`` grow.
+
+    Parameters
+    ----------
+    compiled, integrators, timeline
+        What is run.
+    time, x, z, p
+        Where it starts (SI); parameters before any change.
+    given
+        Inputs before any change.
+    fixed
+        Indices of states whose start value was given, not computed from parameters.
+    """
+
+    compiled: Compiled
+    integrators: Integrators
+    timeline: Timeline
+    time: float
+    x: Array
+    z: Array
+    given: Array
+    p: Array
+    rtol: float
+    atol: float | None
+    fixed: frozenset[int] = frozenset()
+    rows: list[tuple[float, Array, Array, Array, Array, Array]] = field(default_factory=list)
+    log: list[Step] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.began = self.time
+        self.inflow = np.zeros(len(self.compiled.system.conserved))
+        self.offset = np.zeros(len(self.compiled.triggered))
+        self.u, self.slope = self.timeline.inputs(self.time, self.given)
+        self._recent: dict[int, deque[float]] = {}
+        self._levels = np.zeros(len(self.compiled.triggered))
+        self._leaving = np.zeros(len(self.compiled.triggered), dtype=bool)
+
+    def advance(self, until: float, samples: list[float]) -> None:
+        """Move to ``until`` [s], recording at the sorted times ``samples``."""
+        self.until = until
+        wanted = deque(time for time in samples if time >= self.time)
+        stops = deque(self.timeline.breakpoints(self.time, until))
+        scheduled: dict[float, list[int]] = {}
+        for time, rule in self.timeline.scheduled(self.time, until):
+            scheduled.setdefault(time, []).append(rule)
+        self._settle_start()
+        while not self.ended:
+            if self.time < until:
+                self._jump(scheduled.get(self.time, []))
+            while wanted and wanted[0] <= self.time:
+                self._record(wanted.popleft())
+            if self.time >= until or self.ended:
+                break
+            while stops and stops[0] <= self.time:
+                stops.popleft()
+            self._travel(stops[0] if stops else until, wanted)
+        if self.ended and (not self.rows or self.rows[-1][0] < self.time):
+            self._record(self.time)
+
+    def _settle_start(self) -> None:
+        self.z = consistent(self.compiled, self.time, self.x, self.z, self.u, self.p)
+        self._levels = self._measure()
+
+    def _jump(self, due: list[int]) -> None:
+        """The experiment's changes at this time, then the scheduled events that are due."""
+        before = self._amounts()
+        changes = self.timeline.at(self.time)
+        for change in changes:
+            self._change(change)
+        self.u, self.slope = self.timeline.inputs(self.time, self.given)
+        if changes:
+            self._solve_algebraic()
+            self.inflow = self.inflow + self._amounts() - before
+        for rule in due:
+            self._apply(rule)
+        self._solve_algebraic()
+        self._cascade()
+
+    def _change(self, change: Change) -> None:
+        if change.kind in ("state", "add"):
+            self.x = self.x.copy()
+            base = self.x[change.index] if change.kind == "add" else 0.0
+            self.x[change.index] = base + change.value
+        elif change.kind == "parameter":
+            self.p = self.p.copy()
+            self.p[change.index] = change.value
+        self.log.append(change)
+
+    def _travel(self, stop: float, wanted: deque[float]) -> None:
+        """One leg to ``stop`` or to the first event before it."""
+        inner = []
+        for time in wanted:
+            if time >= stop:
+                break
+            inner.append(time)
+        span = stop - self.time
+        grid = tuple(float(f"{(time - self.time) / span:.12f}") for time in inner)
+        leg = Leg(
+            start=self.time,
+            span=span,
+            grid=(*grid, 1.0) if not grid or grid[-1] < 1.0 else grid,
+            u=self.u,
+            slope=self.slope,
+            rate=self.timeline.rates(self.time),
+            p=self.p,
+            offset=self.offset,
+        )
+        found = self.integrators.solve(leg, self.x, self.z, self.rtol, self.atol)
+        reached = 1.0 if found.stopped is None else found.stopped
+        kept = [time for time, share in zip(inner, grid, strict=True) if share < reached]
+        self.log.append(Travelled(leg, len(kept), found.stopped is not None))
+        for j, time in enumerate(kept):
+            inputs = leg.inputs_at(time)
+            inflow = self.inflow + (found.inflow[:, j] if self.inflow.size else 0.0)
+            self.rows.append((time, found.x[:, j], found.z[:, j], inputs, self.p, inflow))
+            wanted.popleft()
+        self.x, self.z = found.x[:, -1].copy(), found.z[:, -1].copy()
+        if self.inflow.size:
+            self.inflow = self.inflow + found.inflow[:, -1]
+        self.offset = np.zeros_like(self.offset)
+        self.time = stop if found.stopped is None else tidy(self.time + reached * span)
+        self.u = leg.inputs_at(self.time)
+        leaving, self._leaving = self._leaving, np.zeros_like(self._leaving)
+        if found.stopped is not None:
+            self._meet(found.which)
+        else:
+            self._levels = self._measure()
+            self._check_return(leaving)
+
+    def _check_return(self, leaving: npt.NDArray[np.bool_]) -> None:
+        """A trigger that went below zero cannot be above it later without an event between."""
+        for k in np.flatnonzero(leaving & (self._levels > 0)):
+            event = self.compiled.system.events[self.compiled.triggered[k]]
+            last = max(e.time for e in self.events if e.name == event.name)
+            raise self._chattering(event.name, "comes back faster than can be resolved", last)
+
+    def _meet(self, first: int) -> None:
+        """Apply the triggered event ``first`` and all others that cross at the same time."""
+        located = self._measure()
+        scale = np.maximum(np.abs(self._levels), np.abs(located))
+        together = (np.abs(located) <= 1e-9 * scale) & (self._levels < -1e-9 * scale)
+        together[first] = True
+        for k in np.flatnonzero(together):
+            self._apply(self.compiled.triggered[k])
+        self._solve_algebraic()
+        self._levels = np.where(together, np.maximum(located, 0.0), located)
+        self._cascade()
+        after = self._levels
+        near = together & (after < 0) & (-after <= 10 * np.abs(located) + 1e-12 * scale)
+        self.offset = np.where(near, -2 * after, 0.0)
+        rates = self.compiled.trigger_rates(self.time, self.x, self.z, self.u, self.p)
+        at_zero = np.abs(after) <= 10 * np.abs(located) + 1e-12 * scale
+        self._leaving = together & at_zero & (np.array(rates).ravel() < 0)
+
+    def _cascade(self) -> None:
+        """Apply state events whose trigger has been carried over zero by a jump."""
+        if not self._levels.size:
+            return
+        for _ in range(_CASCADE):
+            levels = self._measure()
+            crossed = np.flatnonzero((self._levels < 0) & (levels >= 0))
+            self._levels = levels
+            if not len(crossed) or self.ended:
+                return
+            for k in crossed:
+                self._apply(self.compiled.triggered[k])
+            self._solve_algebraic()
+        name = self.compiled.system.events[self.compiled.triggered[int(crossed[0])]].name
+        raise self._chattering(name, f"fires more than {_CASCADE} times at one time")
+
+    def _apply(self, rule: int) -> None:
+        event = self.compiled.system.events[rule]
+        if event.trigger is not None:
+            times = self._recent.setdefault(rule, deque(maxlen=_CHATTER))
+            times.append(self.time)
+            narrow = 1e-9 * max(self.until - self.began, 1e-9)
+            if len(times) == _CHATTER and times[-1] - times[0] <= narrow:
+                raise self._chattering(event.name, f"fires {_CHATTER} times within {narrow:.2g} s")
+        moment = Reset(rule, self.time, self.z, self.u, self.slope)
+        after = self.compiled.resets[rule](self.time, self.x, self.z, self.u, self.p)
+        self.x = np.array(after).ravel()
+        self.events.append(Event(self.time, event.name))
+        self.log.append(moment)
+        self.ended = self.ended or event.terminal
+
+    def _chattering(self, name: str, what: str, time: float | None = None) -> SolveError:
+        time = self.time if time is None else time
+        return SolveError(
+            f"the event {name} {what} at t = {time:.6g} s",
+            time=time,
+            where=self.compiled.system.name,
+            hint="give the trigger a dead band, or a mode that holds after it has fired",
+        )
+
+    def _solve_algebraic(self) -> None:
+        if self.compiled.nz:
+            self.z = consistent(self.compiled, self.time, self.x, self.z, self.u, self.p)
+
+    def _measure(self) -> Array:
+        if not self.compiled.triggered:
+            return np.zeros(0)
+        return np.array(self.compiled.triggers(self.time, self.x, self.z, self.u, self.p)).ravel()
+
+    def _amounts(self) -> Array:
+        if not self.inflow.size:
+            return np.zeros(0)
+        return np.array(self.compiled.amounts(self.time, self.x, self.z, self.u, self.p)).ravel()
+
+    def _record(self, time: float) -> None:
+        self.rows.append((time, self.x, self.z, self.u, self.p, self.inflow))
+        self.log.append(Sampled(time, self.z, self.u))

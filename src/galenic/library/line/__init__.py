@@ -1,0 +1,1 @@
+"""Whole production lines."""

@@ -1,0 +1,96 @@
+"""Published populations: how patients differ in the kinetics of a drug, and from what it is told.
+
+Random effects are log-normal. Ranges of covariates are those within which advice is given here;
+they are chosen from general knowledge of the studies, not copied from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from galenic import Population
+from galenic.errors import UnknownName
+from galenic.library.pk.compartments import TwoCompartment, TwoCompartmentRates
+from galenic.modeling.variability import Between, Covariate, Residual
+
+GOTI = "Goti et al., Ther Drug Monit 40(2):212-221, 2018, doi:10.1097/FTD.0000000000000490"
+XUAN = "Xuan et al., Int J Antimicrob Agents, 2003, doi:10.1016/j.ijantimicag.2003.07.010"
+
+CLCR = Covariate(
+    "CLcr", 62.0, "mL/min", 35.0, "creatinine clearance (Cockcroft-Gault)", lower=10.0, upper=150.0
+)
+WEIGHT = Covariate("weight", 79.0, "kg", 20.0, "body weight", lower=35.0, upper=180.0)
+DIALYSIS = Covariate(
+    "dialysis", 0.0, "1", 0.0, "1 on haemodialysis, else 0", positive=False, lower=0.0, upper=1.0
+)
+
+
+@cache
+def vancomycin_goti_2018() -> Population:
+    """Vancomycin in hospitalised adults with and without haemodialysis.
+
+    Two compartments; CL = 4.5 (CLcr/120)^0.8 0.7^dialysis, V1 = 58.4 (weight/70) 0.5^dialysis,
+    Q = 6.5, V2 = 38.4 (L, h); variances of log CL, V1, V2 0.147, 0.510, 0.282; sd of a level
+    3.4 mg/L + 22.7 % of it. Source: Goti et al. 2018, doi:10.1097/FTD.0000000000000490, in the
+    reading of posologyr.
+    """
+    return Population(
+        TwoCompartment(CL="4.5 L/h", V1="58.4 L", Q="6.5 L/h", V2="38.4 L"),
+        (CLCR, WEIGHT, DIALYSIS),
+        relations={
+            "CL": lambda typical, c: typical * (c.CLcr / "120 mL/min") ** 0.8 * 0.7**c.dialysis,
+            "V1": lambda typical, c: typical * (c.weight / "70 kg") * 0.5**c.dialysis,
+        },
+        between=(Between("CL", 0.147**0.5), Between("V1", 0.510**0.5), Between("V2", 0.282**0.5)),
+        residuals=(Residual("C", 0.227, "3.4 mg/L", "sd"),),
+    )
+
+
+@cache
+def gentamicin_xuan_2003() -> Population:
+    """Gentamicin in adults on once-daily treatment.
+
+    Two compartments; CL = 0.047 CLcr (L/h per mL/min), V1 = 0.28 weight (L, kg), k12 = 0.092 /h,
+    k21 = 0.071 /h; variances of log CL, V1, k12, k21 0.084, 0.003, 0.398, 0.342; sd of a level
+    0.23 mg/L + 23.7 % of it. Source: Xuan et al. 2003, doi:10.1016/j.ijantimicag.2003.07.010, in
+    the reading of posologyr.
+    """
+    return Population(
+        TwoCompartmentRates(CL="4.7 L/h", V1="19.6 L", k12="0.092 1/h", k21="0.071 1/h"),
+        (CLCR, WEIGHT),
+        relations={
+            "CL": lambda typical, c: typical * (c.CLcr / "100 mL/min"),
+            "V1": lambda typical, c: typical * (c.weight / "70 kg"),
+        },
+        between=(
+            Between("CL", 0.084**0.5),
+            Between("V1", 0.003**0.5),
+            Between("k12", 0.398**0.5),
+            Between("k21", 0.342**0.5),
+        ),
+        residuals=(Residual("C", 0.237, "0.23 mg/L", "sd"),),
+    )
+
+
+POPULATIONS: dict[str, tuple[Callable[[], Population], str]] = {
+    "vancomycin": (vancomycin_goti_2018, GOTI),
+    "gentamicin": (gentamicin_xuan_2003, XUAN),
+}
+
+
+def population(drug: str) -> Population:
+    """The population of a drug."""
+    return _row(drug)[0]()
+
+
+def source(drug: str) -> str:
+    """Where the population of a drug was published."""
+    return str(_row(drug)[1])
+
+
+def _row(drug: str) -> Any:
+    if drug not in POPULATIONS:
+        raise UnknownName.among("drug", drug, POPULATIONS)
+    return POPULATIONS[drug]

@@ -1,0 +1,1 @@
+"""Feeding, blending and flow of powders."""

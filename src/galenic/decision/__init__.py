@@ -1,0 +1,1 @@
+"""Controllers, dosing, what-if."""

@@ -1,0 +1,254 @@
+"""Questions to history, answered by an in-memory DuckDB over hot rows and segments.
+
+No DuckDB file is ever made: its writer would lock out every other process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.errors import StorageError
+from galenic.records import historian
+from galenic.records.historian import FOLDER
+from galenic.records.store import Segment
+from galenic.signals import Quality
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+SOURCE = """
+rows AS (
+    SELECT * FROM hot {files}
+),
+versions AS (
+    SELECT *, row_number() OVER (PARTITION BY tag, time ORDER BY sequence) AS version,
+        row_number() OVER (PARTITION BY tag, time ORDER BY sequence DESC) = 1 AS newest
+    FROM rows
+),
+current AS (
+    SELECT * FROM versions WHERE newest AND change IS DISTINCT FROM 'withdrawn'
+)
+"""
+FILES = """
+UNION ALL BY NAME SELECT * FROM read_parquet($files)
+WHERE tag IN ({tags}) AND time >= $start AND time < $stop
+"""
+FIELDS = """CAST(tag AS VARCHAR) AS tag, time, received, value, text, CAST(type AS VARCHAR) AS type,
+quality, status, CAST(unit AS VARCHAR) AS unit, key, CAST(change AS VARCHAR) AS change"""
+
+# Each good sample holds until the next sample of its tag. Inside a bucket it weighs the time from
+# itself to the next sample or the bucket's end; the first one also brings in the value that held
+# from the bucket's start. Bad samples end the hold and weigh nothing.
+BUCKETS = f"""
+held AS (
+    SELECT *, CAST(floor((time - $origin) / $every) AS BIGINT) AS bucket,
+        CASE WHEN quality < {int(Quality.BAD)} AND NOT isnan(value) THEN value END AS good,
+        row_number() OVER series AS number,
+        lead(time) OVER series AS next,
+        lag(time) OVER series AS before
+    FROM current WINDOW series AS (PARTITION BY tag ORDER BY time)
+),
+weighed AS (
+    SELECT *,
+        $origin + bucket * $every AS left_edge,
+        least($origin + (bucket + 1) * $every, $stop) AS right_edge,
+        lag(good) OVER series AS carried,
+        lag(bucket) OVER series AS bucket_before
+    FROM held WINDOW series AS (PARTITION BY tag ORDER BY time)
+),
+parts AS (
+    SELECT *,
+        CASE WHEN good IS NULL THEN 0
+            ELSE least(coalesce(next, right_edge), right_edge) - time END AS own,
+        CASE WHEN carried IS NULL OR bucket_before = bucket THEN 0
+            ELSE time - greatest(left_edge, $origin) END AS brought
+    FROM weighed WHERE time >= $origin
+)
+SELECT CAST(any_value(tag) AS VARCHAR) AS tag, any_value(left_edge) AS time,
+    count(*) AS count, count(good) AS good,
+    min(good) AS minimum, arg_min(time, good) AS minimum_time,
+    max(good) AS maximum, arg_max(time, good) AS maximum_time,
+    CASE WHEN sum(own + brought) > 0 THEN
+        sum(coalesce(good, 0) * own + coalesce(carried, 0) * brought) / sum(own + brought)
+        ELSE avg(good) END AS mean,
+    arg_min(good, time) AS first, arg_max(good, time) AS last,
+    max(quality) AS quality,
+    sum(own + brought) / (max(right_edge) - min(left_edge)) AS coverage,
+    CAST(any_value(unit) AS VARCHAR) AS unit
+FROM parts GROUP BY CAST(tag AS VARCHAR), bucket ORDER BY 1, 2
+"""
+
+
+def raw(limit: int | None, versions: str) -> str:
+    """The query for single samples."""
+    if versions == "all":
+        select = f"SELECT {FIELDS}, version FROM versions ORDER BY tag, time, version"
+    else:
+        select = f"SELECT {FIELDS} FROM current ORDER BY tag, time"
+    return select if limit is None else f"{select} LIMIT {int(limit)}"
+
+
+def ask(
+    cursor: duckdb.DuckDBPyConnection,
+    folder: Path,
+    hot: pa.Table,
+    segments: Sequence[Segment],
+    query: str,
+    tags: Sequence[str],
+    **values: Any,
+) -> pa.Table:
+    """Run a query that selects from ``versions`` or ``current``."""
+    files = ""
+    if segments:
+        # single values, not a list parameter: only these let DuckDB skip row groups
+        named = {f"tag{number}": tag for number, tag in enumerate(tags)}
+        files = FILES.format(tags=", ".join(f"${name}" for name in named))
+        values |= named | {"files": [str(folder / FOLDER / one.name) for one in segments]}
+    source = SOURCE.format(files=files)
+    values = {key: value for key, value in values.items() if f"${key}" in query + files}
+    joint = "," if query.lstrip().startswith("held") else ""
+    cursor.register("hot", hot)
+    try:
+        return cursor.sql(f"WITH {source}{joint} {query}", params=values).to_arrow_table()
+    finally:
+        cursor.unregister("hot")
+
+
+class History:
+    """Reads of history for one store; any thread may ask.
+
+    Parameters
+    ----------
+    folder : Path
+        The site's folder.
+    reading : callable
+        Gives a context with an SQLite connection in one consistent view.
+    """
+
+    def __init__(self, folder: Path, reading: Reading) -> None:
+        self._folder = folder
+        self._reading = reading
+        self._opening = threading.Lock()
+        self._duck: duckdb.DuckDBPyConnection | None = None
+
+    def history(
+        self,
+        tags: str | Sequence[str],
+        start: int,
+        stop: int,
+        every: int | None,
+        limit: int | None,
+        versions: str,
+    ) -> pa.Table:
+        """As `galenic.records.store.Store.history`."""
+        historian.check_range(start, stop, every, versions)
+        names = [tags] if isinstance(tags, str) else list(tags)
+        if every is None:
+            return self._ask(names, start, stop, raw(limit, versions))
+        first = self._held_before(names, start)
+        return self._ask(names, first, stop, BUCKETS, every=every, origin=start)
+
+    def locate(self, key: str) -> tuple[str, int] | None:
+        """As `galenic.records.store.Store.locate`."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT t.name, s.time FROM samples s JOIN names t ON t.id = s.tag "
+                "WHERE s.key = ? ORDER BY s.sequence DESC LIMIT 1",
+                (key,),
+            ).fetchone()
+            files = historian.registered(connection)
+        if row is None and files:
+            paths = [str(self._folder / FOLDER / segment.name) for segment in files]
+            with self._duckdb() as cursor:
+                row = cursor.execute(
+                    "SELECT CAST(tag AS VARCHAR), time FROM read_parquet($1) "
+                    "WHERE key = $2 LIMIT 1",
+                    [paths, key],
+                ).fetchone()
+        return (row[0], row[1]) if row else self._self_made(key)
+
+    def _self_made(self, key: str) -> tuple[str, int] | None:
+        """Tag and time in a key that a sample made of itself, where there is such a sample."""
+        parts = historian.split_key(key)
+        if parts is None:
+            return None
+        tag, time = parts
+        found = self.history(tag, time, time + 1, None, 1, "all").num_rows
+        return parts if found else None
+
+    def close(self) -> None:
+        """Free DuckDB."""
+        with self._opening:
+            if self._duck is not None:
+                self._duck.close()
+                self._duck = None
+
+    def _ask(self, tags: list[str], start: int, stop: int, text: str, **values: int) -> pa.Table:
+        with self._reading() as connection:
+            hot = historian.hot_table(historian.hot_rows(connection, start, stop, tags))
+            files = [
+                segment
+                for segment in historian.registered(connection)
+                if segment.start < stop and segment.stop > start
+            ]
+        with self._duckdb() as cursor:
+            return ask(
+                cursor, self._folder, hot, files, text, tags, start=start, stop=stop, **values
+            )
+
+    def _held_before(self, tags: list[str], start: int) -> int:
+        """A time from which on every tag has its last sample before ``start``, if it has any."""
+        with self._reading() as connection:
+            files = historian.registered(connection)
+            newest = (
+                "SELECT max(time) FROM samples WHERE tag = (SELECT id FROM names WHERE name = ?)"
+            )
+            times = {
+                tag: connection.execute(f"{newest} AND time < ?", (tag, start)).fetchone()[0]
+                for tag in tags
+            }
+        found = [time for time in times.values() if time is not None]
+        missing = [tag for tag, time in times.items() if time is None]
+        for segment in sorted(files, key=lambda one: -one.stop):
+            if missing and segment.start < start:
+                held = self._last_times(segment, missing, start)
+                found += held.values()
+                missing = [tag for tag in missing if tag not in held]
+        return min(found, default=start)
+
+    def _last_times(self, segment: Segment, tags: list[str], before: int) -> dict[str, int]:
+        path = str(self._folder / FOLDER / segment.name)
+        with self._duckdb() as cursor:
+            rows = cursor.execute(
+                "SELECT CAST(tag AS VARCHAR), max(time) FROM read_parquet($1) "
+                "WHERE list_contains($2, tag) AND time < $3 GROUP BY tag",
+                [path, tags, before],
+            ).fetchall()
+        return dict(rows)
+
+    @contextmanager
+    def _duckdb(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        import duckdb
+
+        with self._opening:
+            if self._duck is None:
+                self._duck = duckdb.connect(":memory:")
+            cursor = self._duck.cursor()
+        try:
+            yield cursor
+        except (duckdb.Error, OSError) as error:
+            raise StorageError(
+                f"history cannot be read: {error}",
+                where=str(self._folder),
+                hint="run verify to find the damaged segment",
+            ) from error
+        finally:
+            cursor.close()

@@ -1,0 +1,97 @@
+"""The tables of the embedded store, by version, and how an older file becomes the newest.
+
+``PRAGMA user_version`` holds the version. A released version is never edited: a change is one
+more entry of `MIGRATIONS`, applied in the transaction that raises the version.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from galenic.errors import StorageError
+
+VERSION_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE journal (
+    "offset" INTEGER PRIMARY KEY, received INTEGER NOT NULL, kind TEXT NOT NULL,
+    body BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE INDEX journal_applied ON journal ("offset") WHERE kind = 'applied';
+CREATE TABLE ledger (
+    number INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,
+    subject TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE INDEX ledger_kind ON ledger (kind, number);
+CREATE TABLE documents (
+    kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE latest (
+    tag INTEGER PRIMARY KEY, time INTEGER NOT NULL, received INTEGER NOT NULL, number REAL,
+    text TEXT, type TEXT NOT NULL, quality INTEGER NOT NULL, status INTEGER NOT NULL,
+    unit INTEGER NOT NULL, key TEXT);
+CREATE TABLE samples (
+    sequence INTEGER PRIMARY KEY, tag INTEGER NOT NULL, time INTEGER NOT NULL,
+    received INTEGER NOT NULL, number REAL, text TEXT, type TEXT NOT NULL,
+    quality INTEGER NOT NULL, status INTEGER NOT NULL, unit INTEGER NOT NULL, key TEXT,
+    change TEXT);
+CREATE INDEX samples_time ON samples (tag, time);
+CREATE TABLE segments (
+    name TEXT PRIMARY KEY, start INTEGER NOT NULL, stop INTEGER NOT NULL, rows INTEGER NOT NULL,
+    last INTEGER NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE artefacts (
+    hash TEXT PRIMARY KEY, media_type TEXT NOT NULL, created INTEGER NOT NULL,
+    provenance BLOB NOT NULL, data BLOB NOT NULL);
+CREATE TABLE checkpoints (
+    subject TEXT NOT NULL, position INTEGER NOT NULL, time INTEGER NOT NULL,
+    hash TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (subject, position));
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+"""Statement scripts; the one at index n leads from version n to n + 1 (0 is an empty file)."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version of an open file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def refuse_newer(found: int, where: str) -> None:
+    """Raise if the file was written by a later release than this one."""
+    known = len(MIGRATIONS)
+    if found > known:
+        raise StorageError(
+            f"the store has schema version {found}",
+            where=where,
+            expected=f"version {known} or older",
+            hint="open it with the release of galenic that wrote it, or a later one",
+        )
+
+
+def upgrade(connection: sqlite3.Connection, where: str) -> tuple[int, int]:
+    """Bring an open file to the newest version; all steps in one transaction.
+
+    Returns
+    -------
+    (int, int)
+        The versions before and after. The transaction is left open when they differ, so that
+        the caller can record the upgrade in it.
+    """
+    before = version_of(connection)
+    refuse_newer(before, where)
+    if before < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        for script in MIGRATIONS[before:]:
+            for statement in statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    return before, len(MIGRATIONS)
+
+
+def statements(script: str) -> list[str]:
+    """The single statements of a script (``executescript`` would commit by itself)."""
+    found, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            found.append(current.strip())
+            current = ""
+    return found

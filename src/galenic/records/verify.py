@@ -1,0 +1,328 @@
+"""Recompute everything that the ledger vouches for, and name what does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.clock import to_iso
+from galenic.records import journal
+from galenic.records.codec import canonical
+from galenic.records.historian import FOLDER
+from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, SEAL, ZERO, Entry, Head
+
+LIMIT = 20
+
+DAMAGE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""A damaged schema can give a value of any type in any place: what then fails is damage."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it was recorded.
+
+    ``part`` is ledger, journal, segment, artefact, head or file; ``place`` names the entry, the
+    row or rows, or the file; ``index`` is the ledger entry concerned (the one that vouches for
+    it, if it is not itself the bad one).
+    """
+
+    part: str
+    place: str
+    reason: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was recomputed and what was found."""
+
+    problems: tuple[Problem, ...]
+    entries: int
+    rows: int
+    segments: int
+    artefacts: int
+    head: Head
+    against: Head | None
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def first_bad(self) -> Problem | None:
+        return self.problems[0] if self.problems else None
+
+    @property
+    def text(self) -> str:
+        """The report in sentences."""
+        counts = (
+            f"{self.entries} ledger entries, {self.rows} journal rows, {self.segments} segments "
+            f"and {self.artefacts} artefacts recomputed"
+        )
+        if self.against is None:
+            outside = (
+                "no head from outside was given: a cut-off end or a complete rewrite cannot be "
+                "seen; keep the head elsewhere and give it next time"
+            )
+        else:
+            outside = f"compared with the outside head at entry {self.against.index}"
+        verdict = "intact" if self.ok else "NOT intact:"
+        found = [f"  {problem}" for problem in self.problems]
+        return "\n".join([f"{verdict} {counts}", *found, outside])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON output."""
+        return {
+            "ok": self.ok,
+            "problems": [dict(vars(problem)) for problem in self.problems],
+            "entries": self.entries,
+            "rows": self.rows,
+            "segments": self.segments,
+            "artefacts": self.artefacts,
+            "head": self.head.to_dict(),
+            "against": self.against.to_dict() if self.against else None,
+        }
+
+
+class _Enough(Exception):
+    """More problems would not help anybody."""
+
+
+class Verifier:
+    """One pass over a consistent view of the file and over the segments."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, head: Head | None) -> None:
+        self._do = connection.execute
+        self._folder = folder
+        self._against = head
+        self._problems: list[Problem] = []
+        self._anchors: list[tuple[int, int, str]] = []  # entry, offset, hash
+        self._sealed: dict[str, Entry] = {}
+        self._kept: dict[str, Entry] = {}
+        self._last = (-1, ZERO)
+        self._tail = (0, journal.START)
+        self._counts = {"entries": 0, "rows": 0, "segments": 0, "artefacts": 0}
+
+    def run(self) -> VerifyReport:
+        """Check all parts; stop at `LIMIT` problems."""
+        steps: tuple[Callable[[], None], ...] = (
+            self._ledger,
+            self._journal,
+            self._segments,
+            self._artefacts,
+            self._file,
+        )
+        try:
+            for step in steps:
+                step()
+        except _Enough:
+            pass
+        except DAMAGE as error:
+            self._problems.append(Problem("file", "the database", f"cannot be read: {error}"))
+        head = Head(*self._last, self._tail[0], self._tail[1].hex())
+        return VerifyReport(tuple(self._problems), **self._counts, head=head, against=self._against)
+
+    def _bad(self, part: str, place: str, reason: str, index: int | None = None) -> None:
+        self._problems.append(Problem(part, place, reason, index))
+        if len(self._problems) >= LIMIT:
+            raise _Enough
+
+    def _ledger(self) -> None:
+        rows = self._do(
+            "SELECT number, time, CAST(kind AS BLOB), CAST(subject AS BLOB), "
+            "CAST(body AS BLOB), CAST(hash AS BLOB) FROM ledger ORDER BY number"
+        )
+        for number, time, kind, subject, body, digest in rows:
+            self._counts["entries"] += 1
+            # damage can show as NULL
+            self._entry(number, time, kind, subject, body or b"", digest or b"")
+        if self._counts["entries"] == 0:
+            self._bad("ledger", "entry 0", "the genesis entry is missing", 0)
+        self._outside_ledger()
+
+    def _entry(
+        self, number: int, time: Any, kind: bytes, subject: bytes, body: bytes, digest: bytes
+    ) -> None:
+        previous_index, previous_hash = self._last
+        if number != previous_index + 1:
+            missing = previous_index + 1
+            self._bad("ledger", f"entry {missing}", f"missing: entry {number} follows", missing)
+        elif reason := _entry_fault(number, time, kind, subject, body, digest):
+            self._bad("ledger", _entry_place(number, time), reason, number)
+        else:
+            entry = Entry.from_bytes(body, digest.hex())
+            if entry.previous != previous_hash:
+                self._link(entry, previous_index)
+            self._note(entry)
+        self._last = (number, digest.hex())
+        against = self._against
+        if against and number == against.index and digest.hex() != against.hash:
+            self._bad("head", f"entry {number}", "is not the entry the outside head names", number)
+
+    def _link(self, entry: Entry, previous: int) -> None:
+        already = any(problem.index == previous for problem in self._problems)
+        if entry.index == 0:
+            self._bad("ledger", "entry 0", "the genesis entry follows another one", 0)
+        elif not already:
+            self._bad(
+                "ledger",
+                f"entry {previous}",
+                f"is not the one that entry {entry.index} was chained to: replaced or reordered",
+                previous,
+            )
+
+    def _note(self, entry: Entry) -> None:
+        if entry.index == 0 and entry.kind != GENESIS:
+            self._bad("ledger", "entry 0", f"is of kind {entry.kind!r}, not {GENESIS!r}", 0)
+        if entry.kind == JOURNAL:
+            self._anchors.append((entry.index, entry.detail["offset"], entry.detail["hash"]))
+        elif entry.kind == SEAL:
+            self._sealed[entry.subject] = entry
+        elif entry.kind == ARTEFACT:
+            self._kept[entry.subject] = entry
+
+    def _outside_ledger(self) -> None:
+        against = self._against
+        if against and against.index > self._last[0]:
+            self._bad(
+                "head",
+                f"entry {self._last[0] + 1}",
+                f"the end is cut off: the outside head names entry {against.index}",
+                self._last[0] + 1,
+            )
+
+    def _journal(self) -> None:
+        expected: dict[int, tuple[int | None, str]] = {
+            offset: (index, digest) for index, offset, digest in self._anchors
+        }
+        if self._against and self._against.offset:
+            expected.setdefault(self._against.offset, (None, self._against.journal))
+        offset, previous, fixed = 0, journal.START, 0
+        for found, *said, digest in self._do(
+            'SELECT "offset", received, CAST(kind AS BLOB), CAST(body AS BLOB), '
+            'CAST(hash AS BLOB) FROM journal ORDER BY "offset"'
+        ):
+            self._counts["rows"] += 1
+            if found == offset + 1:
+                self._row(previous, found, said, digest)
+            else:
+                first, last = offset + 1, found - 1
+                place = f"row {first}" if first == last else f"rows {first} to {last}"
+                self._bad("journal", place, "missing")
+            offset, previous = found, digest or b""
+            if found in expected:
+                self._fixed(found, previous, fixed, *expected.pop(found))
+                fixed = found
+        self._tail = (offset, previous)
+        for missing, (index, _) in sorted(expected.items()):
+            if missing > offset:
+                place = f"rows {offset + 1} to {missing}"
+                self._bad("journal", place, "missing: the end is cut off", index)
+
+    def _row(self, previous: bytes, offset: int, said: list[Any], digest: bytes | None) -> None:
+        try:
+            received, kind, body = said
+            right = journal.row_hash(previous, offset, received, kind.decode(), body)
+        except (struct.error, TypeError, ValueError, AttributeError) as error:
+            self._bad("journal", f"row {offset}", f"cannot be read: {error}")
+            return
+        if right != digest:
+            self._bad("journal", f"row {offset}", "its contents do not give its hash")
+
+    def _fixed(
+        self, offset: int, digest: bytes, fixed: int, index: int | None, expected: str
+    ) -> None:
+        if digest.hex() != expected:
+            who = f"ledger entry {index}" if index is not None else "the outside head"
+            already = any(p.part == "journal" for p in self._problems)
+            if not already:
+                place = f"rows {fixed + 1} to {offset}"
+                self._bad("journal", place, f"rewritten: {who} has another hash", index)
+
+    def _segments(self) -> None:
+        table = {row[0]: row for row in self._do("SELECT name, rows, hash FROM segments")}
+        for name, entry in self._sealed.items():
+            self._counts["segments"] += 1
+            place = f"{FOLDER}/{name}"
+            path = self._folder / FOLDER / name
+            if table.pop(name, (name, entry.detail["rows"], "")) != (
+                name,
+                entry.detail["rows"],
+                entry.detail["hash"],
+            ):
+                self._bad("segment", place, "its registration differs from the ledger", entry.index)
+            elif not path.is_file():
+                self._bad("segment", place, "the file is missing", entry.index)
+            elif _file_hash(path) != entry.detail["hash"]:
+                self._bad("segment", place, "the file's bytes do not give its hash", entry.index)
+        for name in table:
+            self._bad("segment", f"{FOLDER}/{name}", "registered without a ledger entry")
+
+    def _artefacts(self) -> None:
+        found = set()
+        for digest, media, facts, data in self._do(
+            "SELECT hash, media_type, provenance, data FROM artefacts"
+        ):
+            self._counts["artefacts"] += 1
+            found.add(digest)
+            entry = self._kept.get(digest)
+            if entry is None:
+                self._bad("artefact", str(digest), "kept without a ledger entry")
+            elif not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
+                self._bad("artefact", digest, "its bytes do not give its hash", entry.index)
+            elif (media, facts) != _said(entry):
+                self._bad("artefact", digest, "its origin is not as recorded", entry.index)
+        for digest, entry in self._kept.items():
+            if digest not in found:
+                self._bad("artefact", digest, "missing", entry.index)
+
+    def _file(self) -> None:
+        for (line,) in self._do(f"PRAGMA quick_check({LIMIT})"):
+            if line != "ok":
+                self._bad("file", "the database", line)
+
+
+def _entry_place(number: int, time: Any) -> str:
+    try:
+        return f"entry {number} of {to_iso(time)}"
+    except (TypeError, ValueError, OverflowError, OSError):
+        return f"entry {number}"
+
+
+def _entry_fault(
+    number: int, time: Any, kind: bytes, subject: bytes, body: bytes, digest: bytes
+) -> str:
+    """What is wrong inside one entry, or ''."""
+    if hashlib.sha256(body).digest() != digest:
+        return "its contents do not give its hash"
+    record = json.loads(body)
+    columns: Iterator[tuple[str, Any, Any]] = iter(
+        [
+            ("index", number, record["index"]),
+            ("time", time, record["time"]),
+            ("kind", kind, record["kind"].encode()),
+            ("subject", subject, record["subject"].encode()),
+        ]
+    )
+    for name, listed, said in columns:
+        if listed != said:
+            return f"its listed {name} {listed!r} is not the recorded {said!r}"
+    return ""
+
+
+def _said(entry: Entry) -> tuple[Any, bytes]:
+    return entry.detail["media_type"], canonical(entry.detail["provenance"])
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""The transaction of the embedded store: what one commit writes."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from galenic.identity import content_hash
+from galenic.records import artefacts, historian, journal
+from galenic.records.codec import canonical, restore
+from galenic.records.ledger import ZERO, Head, entry_bytes
+from galenic.records.store import Checkpoint
+from galenic.signals import Correction, Record, Sample, Signal
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Where the append-only parts end: what the next row is chained to."""
+
+    index: int = -1
+    hash: str = ZERO
+    offset: int = 0
+    journal: bytes = journal.START
+    sequence: int = 0
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Tail:
+        """The tail of an open file."""
+        entry = connection.execute(
+            "SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        row = connection.execute(
+            'SELECT "offset", hash FROM journal ORDER BY "offset" DESC LIMIT 1'
+        ).fetchone()
+        (sequence,) = connection.execute(
+            "SELECT max(coalesce((SELECT max(sequence) FROM samples), 0), "
+            "coalesce((SELECT max(last) FROM segments), 0))"
+        ).fetchone()
+        index, digest = (entry[0], entry[1].hex()) if entry else (-1, ZERO)
+        offset, chained = row or (0, journal.START)
+        return cls(index, digest, offset, chained, sequence)
+
+    @property
+    def head(self) -> Head:
+        return Head(self.index, self.hash, self.offset, self.journal.hex())
+
+
+class EmbeddedTransaction:
+    """Implements `galenic.records.store.Transaction` on an open SQLite transaction.
+
+    The store takes `tail` and `names` over when the commit has succeeded, and only then.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, tail: Tail, names: Mapping[str, int]
+    ) -> None:
+        self._connection = connection
+        self._do = connection.execute
+        self._many = connection.executemany
+        self._known = names
+        self.tail = tail
+        self.names: dict[str, int] = {}
+
+    def journal(self, events: Iterable[Signal], received: int) -> range:
+        first = self.tail.offset + 1
+        self._append(journal.signal_bodies(events), received)
+        return range(first, self.tail.offset + 1)
+
+    def applied(self, subject: str, offsets: Iterable[int], received: int) -> int:
+        self._append([(journal.APPLIED, journal.applied_body(subject, offsets))], received)
+        return self.tail.offset
+
+    def anchor(self, time: int) -> None:
+        self.ledger(journal.anchor(self.tail.offset, time, self.tail.journal))
+
+    def ledger(self, entry: Record) -> int:
+        index = self.tail.index + 1
+        body = entry_bytes(entry, index, self.tail.hash)
+        digest = hashlib.sha256(body).digest()
+        self._do(
+            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?)",
+            (index, entry.time, entry.what, entry.subject, body, digest),
+        )
+        self.tail = replace(self.tail, index=index, hash=digest.hex())
+        return index
+
+    def samples(self, samples: Iterable[Sample]) -> None:
+        rows = [historian.row_of(sample, self.name_id) for sample in samples]
+        self._file(rows, None)
+        self._set_latest(rows)
+
+    def latest(self, samples: Iterable[Sample]) -> None:
+        self._set_latest([historian.row_of(sample, self.name_id) for sample in samples])
+
+    def correct(self, correction: Correction, tag: str, time: int) -> None:
+        version = Sample(
+            tag,
+            correction.value,
+            correction.unit,
+            time,
+            correction.received_time,
+            source_key=correction.amends,
+        )
+        row = historian.row_of(version, self.name_id)
+        self._file([row], "withdrawn" if correction.value is None else "corrected")
+        self._do(*historian.correct_latest(row))
+
+    def put(self, kind: str, key: str, value: Any) -> None:
+        self._do("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, canonical(value)))
+
+    def get(self, kind: str, key: str) -> Any:
+        found = self._do(
+            "SELECT value FROM documents WHERE kind = ? AND key = ?", (kind, key)
+        ).fetchone()
+        return restore(found[0]) if found else None
+
+    def delete(self, kind: str, key: str) -> None:
+        self._do("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
+
+    def artefact(
+        self, data: bytes, media_type: str, provenance: Mapping[str, Any], time: int
+    ) -> str:
+        new = artefacts.artefact_of(data, media_type, provenance, time)
+        record = artefacts.keep(self._connection, new)
+        if record is not None:
+            self.ledger(record)
+        return new.hash
+
+    def checkpoint(self, point: Checkpoint, keep: int = 10) -> None:
+        self._do(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
+            (point.subject, point.position, point.time, content_hash(point.data), point.data),
+        )
+        self._do(
+            "DELETE FROM checkpoints WHERE subject = ?1 AND position NOT IN (SELECT position "
+            "FROM checkpoints WHERE subject = ?1 ORDER BY position DESC LIMIT ?2)",
+            (point.subject, keep),
+        )
+
+    def name_id(self, name: str) -> int:
+        """The number that stands for a tag or unit in the tables."""
+        found = self._known.get(name) or self.names.get(name)
+        if found is None:
+            found = self._do("INSERT INTO names (name) VALUES (?)", (name,)).lastrowid or 0
+            self.names[name] = found
+        return found
+
+    def _append(self, bodies: Iterable[tuple[str, bytes]], received: int) -> None:
+        rows = journal.rows_of(bodies, received, self.tail.offset, self.tail.journal)
+        if rows:
+            self._many("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", rows)
+            self.tail = replace(self.tail, offset=rows[-1][0], journal=rows[-1][4])
+        for record in journal.anchors(rows):
+            self.ledger(record)
+
+    def _file(self, rows: list[historian.Row], change: str | None) -> None:
+        first = self.tail.sequence + 1
+        self._many(
+            historian.ADD_SAMPLE,
+            [(number, *row, change) for number, row in enumerate(rows, first)],
+        )
+        self.tail = replace(self.tail, sequence=self.tail.sequence + len(rows))
+
+    def _set_latest(self, rows: list[historian.Row]) -> None:
+        newest: dict[int, historian.Row] = {}
+        for row in rows:
+            present = newest.get(row[0])
+            if present is None or row[1] >= present[1]:
+                newest[row[0]] = row
+        self._many(historian.SET_LATEST, newest.values())

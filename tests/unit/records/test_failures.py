@@ -1,0 +1,192 @@
+"""A full disk, a read-only volume, a damaged file: said clearly, nothing half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from galenic.errors import StorageError
+from galenic.records import open_site
+from galenic.records.files import WriterLock, storage_error
+from galenic.signals import Record, Sample
+
+SECOND = 10**9
+
+
+def write(store, first, count=100):
+    samples = [Sample("T", float(i), "K", i * SECOND, 0) for i in range(first, first + count)]
+    with store.transaction() as tx:
+        tx.journal(samples, 1)
+        tx.samples(samples)
+        tx.ledger(Record("level", 1, "line", {"first": first}))
+
+
+def test_a_full_disk_is_said_nothing_is_half_done_and_it_recovers_alone(site):
+    write(site, 0)
+    site._writer.execute("PRAGMA max_page_count = 40")
+    done = 100
+    with pytest.raises(StorageError, match="no room left") as caught:
+        while True:
+            write(site, done)
+            done += 100
+
+    assert "free space" in caught.value.hint
+    assert (done, True) == (site.head().offset, site.verify().ok)
+    assert done == site.history("T", 0, 10**15).num_rows
+    site._writer.execute("PRAGMA max_page_count = 1000000")
+    write(site, done)
+    assert (done + 100, True) == (site.head().offset, site.verify().ok)
+
+
+def test_a_full_disk_while_sealing_keeps_the_rows(site):
+    write(site, 0)
+
+    def full(step):
+        if step == "written":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match="no room left"):
+        site.seal(50 * SECOND, 1, step=full)
+
+    assert 100 == site.history("T", 0, 10**15).num_rows
+    assert 50 == site.seal(50 * SECOND, 1).rows
+
+
+def test_a_read_only_file_is_said(site):
+    write(site, 0)
+    site._writer.execute("PRAGMA query_only = 1")
+
+    with pytest.raises(StorageError, match="read-only"):
+        write(site, 100)
+
+    site._writer.execute("PRAGMA query_only = 0")
+    write(site, 100)
+    assert (200, True) == (site.head().offset, site.verify().ok)
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path):
+    (tmp_path / "site.sqlite").write_bytes(b"not a database at all" * 300)
+
+    with pytest.raises(StorageError, match="damaged"):
+        open_site(tmp_path)
+    with pytest.raises(StorageError, match="damaged"):
+        open_site(tmp_path, readonly=True)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(StorageError, match="the store failed"):
+        open_site(tmp_path / "file" / "site")
+
+
+FORK = """
+import os, sys, time
+from pathlib import Path
+from galenic.records.files import WriterLock
+lock = WriterLock(Path(sys.argv[1]), 0)
+if os.fork() == 0:
+    print("the child runs", flush=True)
+    time.sleep(60)
+os._exit(0)
+"""
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    path = tmp_path / "lock"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORK, str(path)], stdout=subprocess.PIPE, process_group=0
+    )
+    parent.stdout.readline()
+    parent.wait()
+
+    WriterLock(path, 0).release()
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("database or disk is full", "no room left"),
+        ("attempt to write a readonly database", "read-only"),
+        ("[Errno 30] Read-only file system", "read-only"),
+        ("database is locked", "busy"),
+        ("database disk image is malformed", "damaged"),
+        ("disk I/O error", "refused"),
+        ("unable to open database file", "cannot be opened"),
+        ("[Errno 13] Permission denied", "refused"),
+        ("something new", "the store failed: something new"),
+    ],
+)
+def test_errors_say_what_they_mean(text, found, tmp_path):
+    assert found in storage_error(OSError(text), tmp_path).found
+
+
+VOLUME = """
+import os, subprocess, sys
+from galenic.errors import StorageError
+from galenic.records import open_site
+from galenic.signals import Sample
+
+def remount(how):
+    subprocess.run(["mount", "-o", f"remount,{how}", "volume", sys.argv[1]], check=True)
+
+def write(site, first):
+    samples = [Sample("T", float(i), "K", i, i) for i in range(first, first + 200)]
+    with site.transaction() as tx:
+        tx.journal(samples, 1)
+        tx.samples(samples)
+
+def refused(act):
+    try:
+        act()
+    except StorageError as error:
+        return error.found.split(" (")[0]
+    return "accepted"
+
+folder = sys.argv[1] + "/site"
+site, done = open_site(folder), 0
+while refused(lambda: write(site, done)) == "accepted":
+    done += 200
+print(refused(lambda: write(site, done)))
+print(refused(lambda: site.seal(done, 1)), os.listdir(folder + "/segments"))
+print(site.head().offset == done, site.verify().ok)
+remount("size=8m")
+write(site, done)
+site.seal(done, 1)
+print(site.head().offset == done + 200, site.verify().ok)
+site.close()
+remount("ro")
+print(refused(lambda: open_site(folder)))
+with open_site(folder, readonly=True) as site:
+    print(site.history("T", 0, 10**9).num_rows == done + 200, site.verify().ok)
+"""
+
+
+def test_a_real_volume_that_is_full_and_then_read_only(tmp_path):
+    """In a mount namespace of its own, where the system lets us have one."""
+    script = f'mount -t tmpfs -o size=2m volume {tmp_path} && exec "$0" -c "$1" {tmp_path}'
+    make = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*make, "true"], check=False).returncode:
+        pytest.skip("no right to make a mount namespace")
+
+    run = subprocess.run(
+        [*make, "sh", "-c", script, sys.executable, VOLUME], capture_output=True, text=True
+    )
+
+    assert "" == run.stderr
+    assert [
+        "no room left to write",
+        "no room left to write []",
+        "True True",
+        "True True",
+        "the store is read-only",
+        "True True",
+    ] == run.stdout.splitlines()

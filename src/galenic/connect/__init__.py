@@ -1,0 +1,1 @@
+"""Connectors to physical things and their data."""

@@ -1,0 +1,8 @@
+"""Samples from files: CSV with a declared mapping, folders that grow, recorded Parquet."""
+
+from galenic.connect.files.folder import CsvFolder
+from galenic.connect.files.mapping import CsvColumn, CsvMapping
+from galenic.connect.files.reader import CsvReader, Rejected
+from galenic.connect.files.recorded import Recorded
+
+__all__ = ["CsvColumn", "CsvFolder", "CsvMapping", "CsvReader", "Recorded", "Rejected"]

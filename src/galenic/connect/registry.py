@@ -1,0 +1,81 @@
+"""Kinds of connectors by name: ours, and those of outside packages by entry point."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from galenic.clock import Clock
+from galenic.connect.connector import Connector
+from galenic.errors import DataError, UnknownName
+
+GROUP = "galenic.connectors"
+BUILT_IN = {
+    "memory": "galenic.connect.memory:MemoryConnector",
+    "replay": "galenic.connect.replay:ReplayConnector.of_file",
+    "opcua": "galenic.connect.opcua.client:OpcUaConnector",
+    "files": "galenic.connect.files:CsvFolder",
+}
+
+
+def kinds() -> list[str]:
+    """Every kind of connector that can be made, by name."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def factory(kind: str) -> Callable[..., Connector]:
+    """What makes a connector of ``kind``; imported only now."""
+    if kind in BUILT_IN:
+        module, _, path = BUILT_IN[kind].partition(":")
+        found: Any = import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found  # type: ignore[no-any-return]
+    for point in entry_points(group=GROUP, name=kind):
+        return point.load()  # type: ignore[no-any-return]
+    raise UnknownName.among("kind of connection", kind, kinds())
+
+
+def create(
+    kind: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    name: str = "",
+    clock: Clock | None = None,
+) -> Connector:
+    """A connector of ``kind`` with ``options``, as a ``[[connection]]`` of a project gives them.
+
+    Parameters
+    ----------
+    kind : str
+        One of `kinds`.
+    options : mapping
+        Keyword arguments of that connector; a mistyped or missing one is named.
+    name : str
+        Of the connection; the kind by default.
+    clock : Clock, optional
+        Passed on to connectors that take one.
+    """
+    make = factory(kind)
+    given = dict(options or {})
+    known = inspect.signature(make).parameters
+    where = f"connection {name or kind!r}"
+    for option in given:
+        if option not in known:
+            raise UnknownName.among(f"{kind} option", option, known, where=where)
+    given["name"] = name or kind
+    if clock is not None and "clock" in known:
+        given.setdefault("clock", clock)
+    for parameter in known.values():
+        needed = (
+            parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        )
+        if needed and parameter.name not in given:
+            raise DataError(
+                f"option {parameter.name!r} is missing", where=where,
+                hint=f'add {parameter.name} = "..." to the connection',
+            )  # fmt: skip
+    return make(**given)

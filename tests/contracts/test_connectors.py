@@ -1,0 +1,199 @@
+"""Every connector passes the public list of checks; OPC UA over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from urllib.parse import urlparse
+
+import pytest
+import pytest_asyncio
+
+from galenic.clock import SECOND
+from galenic.connect.check import CHECKS, Rig, check_connector, run_check
+from galenic.connect.connector import BAD_OUT_OF_RANGE, TagInfo, WriteResult
+from galenic.connect.files import CsvColumn, CsvFolder, CsvMapping
+from galenic.connect.memory import MemoryConnector
+from galenic.connect.opcua.client import OpcUaConnector
+from galenic.connect.opcua.server import TagServer
+from galenic.connect.reconnect import Backoff
+from galenic.connect.relay import TcpRelay
+from galenic.connect.replay import ReplayConnector
+from galenic.signals import Quality, Sample
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TAGS = [TagInfo("Press.MainForce", "kN"), TagInfo("Press.FillDepth", "mm", writable=True)]
+DAYS = count()
+
+
+def samples() -> list[Sample]:
+    """Six forces, the fifth uncertain, later than those of any rig before."""
+    start = (1_800_000_000 + 86_400 * next(DAYS)) * SECOND
+    forces = [
+        Sample("Press.MainForce", 10.0 + i, "kN", start + i * SECOND, start + i * SECOND + 1000)
+        for i in range(6)
+    ]
+    doubtful = forces[4]
+    forces[4] = Sample(
+        doubtful.tag, doubtful.value, doubtful.unit, doubtful.source_time,
+        doubtful.received_time, Quality.UNCERTAIN, 0x40930000,
+    )  # fmt: skip
+    return forces
+
+
+def up_to_12_mm(tag: str, value, unit: str, time: int) -> WriteResult:
+    if value > 12:
+        return WriteResult(BAD_OUT_OF_RANGE, detail="above 12 mm")
+    return WriteResult(read_back=value)
+
+
+WRITES = {"accepted": ("Press.FillDepth", 9.0, "mm"), "refused": ("Press.FillDepth", 13.0, "mm")}
+
+
+@asynccontextmanager
+async def memory(queue: int) -> AsyncIterator[Rig]:
+    connector = MemoryConnector(TAGS, queue=queue)
+    given = samples()
+
+    def write(tag: str, value, unit: str, time: int) -> WriteResult:
+        result = up_to_12_mm(tag, value, unit, time)
+        if result.status == 0:
+            connector.publish([Sample(tag, value, unit, time, time)])
+        return result
+
+    connector.on_write(write)
+    yield Rig(
+        connector, given, called(lambda: connector.publish(given)),
+        lose=called(connector.lose), mend=called(connector.restore), **WRITES,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def replay(queue: int) -> AsyncIterator[Rig]:
+    given = samples()
+    yield Rig(
+        ReplayConnector(given, TAGS), given, called(lambda: None),
+        refused=WRITES["accepted"], bounded=False,
+    )  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[TagServer]:
+    async with TagServer(TAGS, on_write=up_to_12_mm, history=86_400.0) as server:
+        yield server
+
+
+def opcua(server: TagServer):
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        relay = TcpRelay("127.0.0.1", urlparse(server.endpoint).port)
+        await relay.start()
+        connector = OpcUaConnector(
+            f"opc.tcp://127.0.0.1:{relay.port}/", "None", publishing=0.05, sampling=0.05,
+            timeout=1.0, alive=0.5, queue=queue, backoff=Backoff(first=0.05, cap=0.2),
+        )  # fmt: skip
+        given = samples()
+
+        async def feed() -> None:
+            await server.publish(given)
+
+        try:
+            yield Rig(
+                connector, given, feed, lose=called(relay.cut), mend=called(relay.mend),
+                freeze=called(relay.freeze), **WRITES,
+            )  # fmt: skip
+        finally:
+            await connector.close()
+            await relay.stop()
+
+    return rig
+
+
+def called(function: Callable[[], object]):
+    """``function`` as a coroutine function."""
+
+    async def step() -> None:
+        function()
+
+    return step
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("kind", ["memory", "replay", "opcua", "files"])
+async def test_every_connector_passes_every_check(kind, check, server, tmp_path):
+    factories = {
+        "memory": memory,
+        "replay": replay,
+        "opcua": opcua(server),
+        "files": files(tmp_path),
+    }
+
+    result = await run_check(check, factories[kind])
+
+    if result.outcome == "skipped":
+        pytest.skip(result.detail)
+    assert result.outcome == "passed", result.detail
+
+
+def files(folder):
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        given = samples()
+        qualities = {"good": "good", "doubt": "uncertain"}
+        mapping = CsvMapping(
+            "t", {"force": CsvColumn("Press.MainForce", "kN")}, format="unix_ns",
+            quality="q", qualities=qualities,
+        )  # fmt: skip
+        target = folder / "in"
+        target.mkdir(exist_ok=True)
+        given[4] = Sample(
+            given[4].tag, given[4].value, "kN", given[4].source_time, given[4].received_time,
+            Quality.UNCERTAIN, 0x40000000,
+        )  # fmt: skip
+        rows = [f"{s.source_time},{s.value},{'doubt' if s.status else 'good'}" for s in given]
+
+        def feed() -> None:
+            (target / "data.csv").write_text("\n".join(["t,force,q", *rows, ""]))
+
+        def lose() -> None:
+            target.rename(folder / "away")
+
+        def mend() -> None:
+            (folder / "away").rename(target)
+            rows.append(f"{given[-1].source_time + SECOND},1.0,good")
+
+        yield Rig(
+            CsvFolder(target, mapping, period=0.02), given, called(feed),
+            refused=("Press.MainForce", 1.0, "kN"), lose=called(lose), mend=called(mend),
+            bounded=False,
+        )  # fmt: skip
+
+    return rig
+
+
+async def test_the_report_names_what_a_bad_connector_does_wrong():
+    class Forgetful(MemoryConnector):
+        """Gives every sample the time zero and accepts every write."""
+
+        def publish(self, samples):
+            super().publish([Sample(s.tag, s.value, s.unit, 0, 1) for s in samples])
+
+        async def write(self, tag, value, unit="", key=""):
+            raise ValueError("no")
+
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        connector = Forgetful(TAGS, queue=queue)
+        given = samples()
+        yield Rig(connector, given, called(lambda: connector.publish(given)), **WRITES)
+
+    results = {r.name: r for r in await check_connector(rig, limit=0.4)}
+
+    assert results["opens_and_closes_more_than_once"].outcome == "passed"
+    assert results["gives_samples_as_they_were"].outcome == "failed"
+    assert results["reads_a_write_back"].detail == "ValueError: no"
+    assert results["comes_back_after_a_loss"].outcome == "skipped"
+    assert not [task for task in asyncio.all_tasks() if "_gather" in repr(task)]

@@ -1,0 +1,1 @@
+"""The bridge: model, data, estimator, services."""

@@ -1,0 +1,389 @@
+"""Project files: one TOML file says which twins run on which data. Errors name file and line.
+
+See docs/reference/project-file.md for every key.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from galenic.clock import Clock
+from galenic.errors import DataError, GalenicError, UnknownName
+from galenic.twin.binding import MANUAL, Binding
+from galenic.twin.definition import TwinDefinition, load
+from galenic.twin.level import Level
+
+KINDS = ("memory", "replay", "opcua", "files")
+SITE = {"name": str, "folder": str, "address": str}
+PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
+TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
+        "binding": list, "targets": dict, "health": dict, "fold": dict}  # fmt: skip
+BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
+TOP = ("site", "plant", "connection", "twin")
+SPANS = ("stale_after", "frozen_after", "lag")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a project keeps its records and shows its pages."""
+
+    name: str
+    folder: Path
+    address: str = "127.0.0.1:8090"
+
+
+@dataclass(frozen=True)
+class ConnectionSpec:
+    """A named connection: its kind and what that kind needs."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TwinSpec:
+    """A twin of the project: its definition with the project's changes, values, first level."""
+
+    id: str
+    definition: TwinDefinition
+    values: Mapping[str, Any] = field(default_factory=dict)
+    level: Level = Level.SHADOW
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A site, its connections, its twins, and the virtual plant beside it, if there is one."""
+
+    site: Site
+    connections: tuple[ConnectionSpec, ...] = ()
+    twins: tuple[TwinSpec, ...] = ()
+    plant: Mapping[str, Any] | None = None
+    path: Path | None = None
+
+
+class _Place:
+    """A file and the lines of its tables, for errors."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.lines = text.splitlines()
+
+    def at(self, table: str, index: int = 0, key: str = "") -> str:
+        """``file:line`` of a key in the n-th table of a name; of the table if there is no key."""
+        head = re.compile(rf"\s*\[+\s*{re.escape(table)}\s*\]+")
+        starts = [n for n, line in enumerate(self.lines) if head.match(line)]
+        if index >= len(starts):
+            return str(self.path)
+        start = starts[index]
+        if key:
+            wanted = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""")
+            for n in range(start + 1, len(self.lines)):
+                if wanted.match(self.lines[n]):
+                    return f"{self.path}:{n + 1}"
+                if self.lines[n].lstrip().startswith("[") and table == self._name(n):
+                    break
+        return f"{self.path}:{start + 1}"
+
+    def _name(self, n: int) -> str:
+        return self.lines[n].strip().strip("[]").strip()
+
+
+def read_project(path: str | Path) -> Project:
+    """The project that a TOML file describes; everything is checked against its models.
+
+    Raises
+    ------
+    DataError, UnknownName, UnitError
+        Each names ``file:line``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no project file {str(path)!r}")
+    text = path.read_text(encoding="utf-8")
+    try:
+        record = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        where = f"{path}:{found[1]}" if found else str(path)
+        raise DataError(f"not TOML: {error}", where=where) from error
+    place = _Place(path, text)
+    for key in record:
+        _known("table", key, TOP, place.at(key))
+    connections = tuple(
+        _connection(table, i, place) for i, table in enumerate(_tables(record, "connection", path))
+    )
+    twins, counts = [], 0
+    for i, table in enumerate(_tables(record, "twin", path)):
+        twins.append(_twin(table, i, counts, connections, place))
+        counts += len(table.get("binding", ()))
+    _distinct("connection", [c.name for c in connections], path)
+    _distinct("twin", [t.id for t in twins], path)
+    plant = record.get("plant")
+    if plant is not None:
+        _typed(plant, PLANT, "plant", 0, place)
+    return Project(_site(record, place), connections, tuple(twins), plant, path)
+
+
+def _tables(record: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:
+    tables = record.get(name, [])
+    if not isinstance(tables, list):
+        raise DataError(f"[{name}] is a list of tables", where=str(path), expected=f"[[{name}]]")
+    return tables
+
+
+def _known(what: str, key: str, known: Iterable[str], where: str) -> None:
+    if key not in known:
+        raise UnknownName.among(what, key, known, where=where)
+
+
+def _distinct(what: str, names: list[str], path: Path) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"two {what}s are called {name!r}", where=str(path))
+
+
+def _typed(
+    table: Mapping[str, Any], types: Mapping[str, type], name: str, index: int, place: _Place
+) -> None:
+    for key, value in table.items():
+        _known("key", key, types, place.at(name, index, key))
+        wanted = (int, float) if types[key] is float else types[key]
+        if not isinstance(value, wanted):
+            raise DataError(
+                f"{key} = {value!r}",
+                where=place.at(name, index, key),
+                expected=f"a {types[key].__name__}",
+            )
+
+
+def _site(record: Mapping[str, Any], place: _Place) -> Site:
+    table = record.get("site", {})
+    _typed(table, SITE, "site", 0, place)
+    folder = place.path.parent / table.get("folder", "site")
+    address = table.get("address", Site.address)
+    if not re.fullmatch(r"[\w.\-\[\]:]+:\d{1,5}", address):
+        raise DataError(
+            f"address = {address!r}", where=place.at("site", 0, "address"), expected="host:port"
+        )
+    return Site(table.get("name", place.path.stem), folder, address)
+
+
+def _connection(table: dict[str, Any], index: int, place: _Place) -> ConnectionSpec:
+    for key in ("name", "kind"):
+        if not isinstance(table.get(key), str):
+            raise DataError(f"a connection needs its {key}", where=place.at("connection", index))
+    known = {*KINDS, *_outside()}
+    _known("kind of connection", table["kind"], known, place.at("connection", index, "kind"))
+    options = {key: value for key, value in table.items() if key not in ("name", "kind")}
+    return ConnectionSpec(table["name"], table["kind"], options)
+
+
+def _outside() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group="galenic.connectors")}
+
+
+def _twin(
+    table: dict[str, Any],
+    index: int,
+    bindings_before: int,
+    connections: tuple[ConnectionSpec, ...],
+    place: _Place,
+) -> TwinSpec:
+    _typed(table, TWIN, "twin", index, place)
+    for key in ("id", "definition"):
+        if key not in table:
+            raise DataError(f"a twin needs its {key}", where=place.at("twin", index))
+    names = [c.name for c in connections]
+    default = table.get("connection", names[0] if len(names) == 1 else "")
+    try:
+        definition = load(table["definition"], place.path.parent)
+    except GalenicError as error:
+        error.where = place.at("twin", index, "definition")
+        raise
+    definition = _overridden(definition, table, index, place)
+    overrides = {}
+    for n, row in enumerate(table.get("binding", ())):
+        where = place.at("twin.binding", bindings_before + n)
+        overrides.update(_binding(row, where, place, bindings_before + n))
+    definition = definition.with_bindings(overrides)
+    filled = tuple(
+        b if b.connection in (*names, MANUAL) else replace(b, connection=default)
+        for b in definition.bindings
+    )
+    definition = replace(definition, bindings=filled)
+    values = table.get("values", {})
+    _checked(definition, values, index, place, overrides)
+    if default:
+        _known("connection", default, names, place.at("twin", index, "connection"))
+    level = _level(table, index, place)
+    return TwinSpec(table["id"], definition, values, level, table["definition"])
+
+
+def _level(table: Mapping[str, Any], index: int, place: _Place) -> Level:
+    where = place.at("twin", index, "level")
+    try:
+        level = Level.of(table.get("level", "shadow"))
+    except UnknownName as error:
+        error.where = where
+        raise
+    if level is Level.TWIN:
+        raise DataError(
+            "a project cannot start a twin that acts",
+            where=where,
+            expected="model or shadow",
+            hint="start as shadow; a named person raises the level and says why",
+        )
+    return level
+
+
+def _overridden(
+    definition: TwinDefinition, table: Mapping[str, Any], index: int, place: _Place
+) -> TwinDefinition:
+    """The definition with the rules and targets that the project changes."""
+    for part in ("fold", "health"):
+        rules = getattr(definition, part)
+        known = [f.name for f in fields(rules)]
+        for key in table.get(part, {}):
+            _known("key", key, known, place.at(f"twin.{part}", 0, key))
+        definition = replace(definition, **{part: replace(rules, **table.get(part, {}))})
+    return replace(definition, targets={**definition.targets, **table.get("targets", {})})
+
+
+def _binding(
+    row: dict[str, Any], where: str, place: _Place, index: int
+) -> dict[str, dict[str, Any]]:
+    if not isinstance(row.get("tag"), str):
+        raise DataError("a binding needs its tag", where=where)
+    for key in row:
+        _known("key", key, BINDING, place.at("twin.binding", index, key))
+    changed = {key: value for key, value in row.items() if key not in ("gain", "offset")}
+    if "gain" in row or "offset" in row:
+        changed["calibration"] = (float(row.get("gain", 1.0)), float(row.get("offset", 0.0)))
+    for key in ("plausible", "calibration"):
+        if key in changed:
+            changed[key] = _pair(changed[key], key, place.at("twin.binding", index, key))
+    for key in SPANS:
+        if key in changed:
+            changed[key] = _span(changed[key], place.at("twin.binding", index, key))
+    if "level" in changed:
+        changed["level"] = Level.of(changed["level"])
+    return {row["tag"]: changed}
+
+
+def _pair(value: Any, key: str, where: str) -> tuple[float, float]:
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    if not numbers or len(value) != 2:
+        raise DataError(f"{key} = {value!r}", where=where, expected="two numbers")
+    return float(value[0]), float(value[1])
+
+
+def _span(value: Any, where: str) -> float:
+    from galenic.units import duration
+
+    try:
+        return float(duration(value))
+    except GalenicError as error:
+        error.where = where
+        raise
+
+
+def _checked(
+    definition: TwinDefinition,
+    values: Mapping[str, Any],
+    index: int,
+    place: _Place,
+    overrides: Mapping[str, Any],
+) -> None:
+    """Check against the model; an error about something the file says gets its line."""
+    try:
+        definition.check(values)
+    except GalenicError as error:
+        error.where = _line(error, values, index, place, overrides) or error.where
+        raise
+
+
+def _line(
+    error: GalenicError,
+    values: Mapping[str, Any],
+    index: int,
+    place: _Place,
+    overrides: Mapping[str, Any],
+) -> str:
+    about = f"{error.where} {error.found}"
+    for path in values:
+        if path in about:
+            return place.at("twin.values", 0, path)
+    for n, tag in enumerate(overrides):
+        if error.where == f"binding {tag}":
+            return f"{place.at('twin.binding', n)}, {error.where}"
+    return f"{place.at('twin', index)}, {error.where}" if error.where else ""
+
+
+def connector_of(spec: ConnectionSpec, project: Project, clock: Clock) -> Any:
+    """The connector of a connection; options that it does not know are refused by name."""
+    folder = project.path.parent if project.path else Path()
+    makers = {"opcua": _opcua, "replay": _replay, "files": _files, "memory": _memory}
+    try:
+        if spec.kind in makers:
+            return makers[spec.kind](spec, folder, clock)
+        return _outside()[spec.kind].load()(name=spec.name, clock=clock, **spec.options)
+    except TypeError as error:
+        raise DataError(
+            f"connection {spec.name!r}: {error}", where=str(project.path or "project")
+        ) from error
+
+
+def _opcua(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
+    from galenic.connect.opcua.client import OpcUaConnector
+
+    options = dict(spec.options)
+    for key in ("certificate", "key"):
+        if key in options:
+            options[key] = folder / options[key]
+    options["trusted"] = [folder / path for path in options.get("trusted", ())]
+    return OpcUaConnector(name=spec.name, clock=clock, **options)
+
+
+def _replay(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
+    from galenic.connect.replay import ReplayConnector
+
+    options = dict(spec.options)
+    if "file" not in options:
+        raise DataError(f"connection {spec.name!r} needs its file")
+    record = _record(folder / options.pop("file"), options.pop("mapping", None), folder)
+    return ReplayConnector(record, name=spec.name, clock=clock, **options)
+
+
+def _record(path: Path, mapping: Any, folder: Path) -> Any:
+    """The samples of a recorded file; a CSV file needs its mapping (a table or a TOML file)."""
+    if path.suffix == ".csv":
+        from galenic.connect.files import CsvReader
+
+        return CsvReader(path, folder / mapping if isinstance(mapping, str) else mapping)
+    from galenic.connect.files.recorded import Recorded
+
+    return Recorded(path)
+
+
+def _files(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
+    from galenic.connect.files.folder import CsvFolder
+
+    options = dict(spec.options)
+    where = folder / options.pop("folder", ".")
+    return CsvFolder(where, name=spec.name, clock=clock, **options)
+
+
+def _memory(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
+    raise DataError(
+        f"connection {spec.name!r} is in memory",
+        expected="a connector passed to Runner(connectors={...})",
+    )

@@ -1,0 +1,171 @@
+"""Coming back after a stop or a crash: checkpoint, then the journal after it, then the device.
+
+The twin that comes back is the one that was there, bit for bit. What it decided after the last
+commit before a crash is added to the ledger; writes that were not intended then are not made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from galenic.clock import nanoseconds, seconds
+from galenic.errors import DataError
+from galenic.records.codec import canonical
+from galenic.records.ledger import INTENDED, OUTCOMES, Entry, pending_intentions
+from galenic.signals import Alert, Effect, Event, Receipt, Record, Write
+from galenic.twin.level import Level
+from galenic.twin.project import TwinSpec
+from galenic.twin.snapshot import restore
+from galenic.twin.twin import Twin
+
+log = logging.getLogger(__name__)
+
+BACK = 60.0
+DECISIONS, BELIEFS, STARTS = "twin-decisions", "twin-belief", "twin-start"
+
+
+@dataclass
+class Decisions:
+    """A running hash over what a twin decided, and how far the journal has been applied."""
+
+    count: int = 0
+    head: str = ""
+    position: int = 0
+
+    def add(self, decision: Record | Write) -> None:
+        """Chain one more decision."""
+        body = canonical(decision.to_dict())
+        self.count += 1
+        self.head = hashlib.sha256(self.head.encode() + body).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "head": self.head, "position": self.position}
+
+
+def accepted(twin: Twin, event: Event) -> list[Effect]:
+    """The effects of an event; one that breaks the twin is set aside with its reason."""
+    try:
+        return twin.accept(event)
+    except Exception as error:
+        log.exception("%s cannot take a %s", twin.id, event.kind)
+        time = int(getattr(event, "received_time", getattr(event, "time", twin.now)))
+        words = f"{type(error).__name__}: {error}"
+        detail = {"event": event.kind, "error": words}
+        return [
+            Record("poison", time, twin.id, detail, reason=words),
+            Alert(f"poison:{twin.id}", "high", f"an event was set aside: {words}", time, twin.id),
+        ]
+
+
+def decides(effect: Effect) -> TypeGuard[Record | Write]:
+    """Whether an effect is a decision that the ledger has."""
+    heartbeat = isinstance(effect, Write) and effect.who == "heartbeat"
+    return isinstance(effect, Record | Write) and not heartbeat
+
+
+@dataclass
+class Return:
+    """A twin that is back, and what has still to be told: to the ledger, and to the twin."""
+
+    twin: Twin
+    decisions: Decisions
+    records: list[Record]
+    receipts: list[Receipt] = field(default_factory=list)
+
+
+def bring_back(store: Any, spec: TwinSpec, now: int) -> Return:
+    """The twin as it was, or a new one."""
+    point = store.checkpoint(spec.id)
+    start = store.get(STARTS, spec.id)
+    if start is None:
+        return _fresh(store, spec, now, "first start")
+    try:
+        if point is not None and point.position >= start["position"]:
+            twin, position = restore(spec.definition, point.data), point.position
+        else:
+            twin, position = first(spec, start), start["position"]
+        if twin.now > now + nanoseconds(BACK):
+            behind = seconds(twin.now - now)
+            raise DataError(f"the clock is {behind:.0f} s behind the records", where=spec.id)
+    except DataError as error:
+        log.warning("twin %s starts anew: %s", spec.id, error)
+        return _fresh(store, spec, now, f"starts anew: {error.found}")
+    return _caught_up(store, twin, position, now)
+
+
+def first(spec: TwinSpec, start: dict[str, Any]) -> Twin:
+    """The twin as it began: from this its whole life can be replayed."""
+    identity = spec.definition.identity(start["values"])
+    if start["identity"] != identity:
+        raise DataError("the definition has changed since the twin began", where=spec.id)
+    level = Level.of(start["level"])
+    return Twin(spec.definition, spec.id, start["values"], start=start["time"], level=level)
+
+
+def _fresh(store: Any, spec: TwinSpec, now: int, why: str) -> Return:
+    begins = now - nanoseconds(spec.definition.history)
+    twin = Twin(spec.definition, spec.id, spec.values, start=begins, level=spec.level)
+    facts = {
+        "time": begins,
+        "level": spec.level.word,
+        "values": dict(spec.values),
+        "identity": spec.definition.identity(spec.values),
+        "position": store.head().offset,
+        "definition": spec.name or spec.definition.name,
+    }
+    decisions = Decisions(position=facts["position"])
+    with store.transaction() as tx:
+        tx.put(STARTS, spec.id, facts)
+        tx.put(DECISIONS, spec.id, decisions.to_dict())
+    return Return(twin, decisions, [Record("start", now, spec.id, facts, reason=why)])
+
+
+def _caught_up(store: Any, twin: Twin, position: int, now: int) -> Return:
+    """Apply the journal after the checkpoint; decisions that were not committed come back."""
+    decisions = Decisions(**store.get(DECISIONS, twin.id))
+    committed = decisions.position
+    records: list[Record] = []
+    for at, event in store.applied_read(twin.id, position):
+        effects = [effect for effect in accepted(twin, event) if at > committed]
+        for effect in effects:
+            if decides(effect):
+                decisions.add(effect)
+            if isinstance(effect, Record):
+                records.append(effect)
+        decisions.position = max(at, committed)
+    facts = {"position": decisions.position, "belief": twin.belief.identity}
+    records.append(Record("start", now, twin.id, facts, reason="restarted"))
+    return Return(twin, decisions, records, _orphans(store, twin, now))
+
+
+def _orphans(store: Any, twin: Twin, now: int) -> list[Receipt]:
+    """Receipts for writes in flight that are not open in the ledger: closed, or never intended."""
+    closed: dict[str, Entry] = {}
+    waiting: set[str] = set()
+    for entry in store.ledger_read(kinds=(INTENDED, *OUTCOMES)):
+        key = str(entry.detail.get("key"))
+        if entry.kind == INTENDED:
+            waiting.add(key)
+        else:
+            waiting.discard(key)
+            closed[key] = entry
+    receipts = []
+    for key, write in twin.acting.in_flight.items():
+        if key in waiting:
+            continue
+        entry = closed.get(key)
+        if entry is None:
+            words = "restarted before it was performed"
+            receipts.append(Receipt(key, write.tag, "failed", now, detail=words))
+        else:
+            held = entry.detail.get("read_back")
+            receipts.append(Receipt(key, write.tag, entry.kind, now, held, "restarted"))
+    return receipts
+
+
+def open_intentions(store: Any) -> list[Entry]:
+    """Intended writes without an outcome."""
+    return pending_intentions(store.ledger_read(kinds=(INTENDED, *OUTCOMES)))

@@ -1,0 +1,121 @@
+"""A twin as bytes and back, bit for bit: restart, checkpoints, moving to another machine.
+
+A snapshot names the definition's identity; it is refused by another one. What it does not hold
+(the definition, the model) comes from the project.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from galenic.errors import DataError
+from galenic.inference.packing import pack, unpack
+from galenic.signals import Action, signal_from_dict
+from galenic.twin.acting import Acting
+from galenic.twin.alarms import Alarms
+from galenic.twin.definition import TwinDefinition
+from galenic.twin.events import Entry
+from galenic.twin.health import Health, Reason
+from galenic.twin.level import Levels
+from galenic.twin.twin import Twin
+
+FORMAT = 2
+
+
+def snapshot(twin: Twin) -> bytes:
+    """The twin's whole state."""
+    twin.fold.prune()
+    base = twin.fold.checkpoints[0]
+    record = pack(
+        {
+            "format": FORMAT,
+            "id": twin.id,
+            "identity": twin.definition.identity(twin.values),
+            "values": dict(twin.values),
+            "now": twin.now,
+            "began": twin.began,
+            "initial": {tag: list(known) for tag, known in twin._initial.items()},
+            "watching": twin.watching,
+            "base": base,
+            "entries": json.dumps([_row(entry) for entry in twin.fold.entries]),
+            "bypasses": twin.fold.bypasses,
+            "watermark": twin.fold.watermark,
+            "latest": dict(twin.latest),
+            "counters": dict(twin.counters),
+            "levels": twin.levels.to_dict(),
+            "alarms": twin.alarms.to_dict(),
+            "health": _health_dict(twin.health),
+            "targets": dict(twin.targets),
+            "acting": twin.acting.to_dict(),
+            "seen": json.dumps([[key, *seen] for key, seen in twin._seen.items()]),
+            "amended": {
+                key: [received, by, event.to_dict()]
+                for key, (received, by, event) in twin._amended.items()
+            },
+        }
+    )
+    return zlib.compress(record, 1)
+
+
+def _row(entry: Entry) -> list[Any]:
+    """An entry as plain values: tens of thousands of them are kept."""
+    action = entry.action.to_dict() if entry.action else None
+    return [
+        *(entry.time, entry.rank, entry.tag, entry.key, entry.quantity, entry.value),
+        *(entry.sd, entry.uncertain, action, entry.received),
+    ]
+
+
+def _entry(row: list[Any]) -> Entry:
+    time, rank, tag, key, quantity, value, sd, uncertain, given, received = row
+    action = signal_from_dict(given) if given else None
+    if not isinstance(action, Action | None):
+        raise DataError(f"a {action.kind} among the actions of a snapshot")
+    return Entry(time, rank, tag, key, quantity, value, sd, uncertain, action, received)
+
+
+def restore(definition: TwinDefinition, data: bytes) -> Twin:
+    """The twin that ``snapshot`` wrote; refuses a snapshot of another definition or version."""
+    try:
+        record: dict[str, Any] = unpack(zlib.decompress(data))
+    except zlib.error as error:
+        raise DataError("these bytes are not a snapshot of a twin") from error
+    if record.get("format") != FORMAT:
+        raise DataError(f"snapshot format {record.get('format')}", expected=str(FORMAT))
+    identity = definition.identity(record["values"])
+    if record["identity"] != identity:
+        raise DataError(
+            "the snapshot belongs to another version of the definition",
+            where=f"twin {record['id']}",
+            expected=f"identity {identity[:12]}, found {record['identity'][:12]}",
+            hint="replay the journal, or evolve the twin to the new version",
+        )
+    twin = Twin(definition, record["id"], record["values"], start=record["began"])
+    twin._initial = {tag: (time, key) for tag, (time, key) in record["initial"].items()}
+    twin.now, twin.watching = record["now"], record["watching"]
+    entries = [_entry(row) for row in json.loads(record["entries"])]
+    twin.fold.restored(record["base"], entries, record["watermark"])
+    twin.fold.bypasses = tuple(record["bypasses"])
+    twin.latest, twin.counters = dict(record["latest"]), dict(record["counters"])
+    twin.levels = Levels.from_dict(record["levels"])
+    twin.alarms = Alarms.from_dict(record["alarms"])
+    twin.health = _health(record["health"])
+    twin.targets = dict(record["targets"])
+    twin.acting = Acting.from_dict(record["acting"])
+    twin._seen = {key: (time, tag) for key, time, tag in json.loads(record["seen"])}
+    twin._amended = {
+        key: (received, by, signal_from_dict(event))  # type: ignore[misc]
+        for key, (received, by, event) in record["amended"].items()
+    }
+    return twin
+
+
+def _health_dict(health: Health) -> dict[str, Any]:
+    return {name: value for name, value in health.to_dict().items() if name != "words"}
+
+
+def _health(record: dict[str, Any]) -> Health:
+    reasons = tuple(Reason(**reason) for reason in record["reasons"])
+    return Health(record["time"], record["score"], record["state"], reasons)

@@ -1,0 +1,88 @@
+"""What runs in a worker process: make the controller once, propose as often as asked.
+
+Controllers and estimators are kept by what made them, so a warm worker only solves.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from galenic.decision.goal import Goal
+from galenic.errors import DataError
+from galenic.identity import canonical_json, generator
+from galenic.inference.belief import Belief
+
+_MADE: dict[tuple[str, str, bytes], Any] = {}
+
+
+def named(name: str) -> Callable[..., Any]:
+    """The object that ``package.module:name`` names."""
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise DataError(f"{name!r} cannot be loaded: {error}", expected="module:name") from error
+    return found  # type: ignore[no-any-return]
+
+
+def propose(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a controller on a belief; the proposal as plain values.
+
+    Returns
+    -------
+    dict
+        ``inputs`` (SI by path) to apply now, and what the controller adds: ``plan`` (list of
+        [ns, {path: SI}]), ``forecast``, ``reasons``, ``slack``, ``status``.
+    """
+    controller = _controller(arguments)
+    goal = Goal(
+        arguments["time"],
+        arguments["targets"],
+        arguments["inputs"],
+        previous=arguments["previous"],
+    )
+    belief = Belief.from_bytes(arguments["belief"])
+    proposal = controller.propose(belief, goal, arguments["limits"])
+    return proposal if isinstance(proposal, dict) else dict(proposal.to_dict())
+
+
+def _controller(arguments: Mapping[str, Any]) -> Any:
+    system, options = arguments["system"], arguments["options"]
+    key = (arguments["factory"], system.identity, canonical_json(options))
+    if key not in _MADE:
+        _MADE[key] = named(arguments["factory"])(system, **options)
+    return _MADE[key]
+
+
+def forecast(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A forecast of a twin in another process, as ``Forecast.to_dict`` gives it.
+
+    Parameters
+    ----------
+    arguments : mapping
+        What ``galenic.twin.look.forecast_task`` gives.
+    """
+    system = arguments["system"]
+    key = ("forecast", system.identity, arguments["identity"].encode())
+    if key not in _MADE:
+        _MADE[key] = arguments["definition"].make_estimator(system)
+    made = _MADE[key].forecast(
+        Belief.from_bytes(arguments["belief"]),
+        arguments["until"],
+        arguments["every"],
+        arguments["schedule"],
+        arguments["outputs"],
+        generator(*arguments["seed"]),
+    )
+    return dict(made.to_dict())
+
+
+def warm_up() -> bool:
+    """Import what every run needs; the first task of a new worker."""
+    importlib.import_module("casadi")
+    importlib.import_module("galenic.inference.kalman")
+    return True

@@ -1,0 +1,259 @@
+"""The runner, end to end with a simulated tank and the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from galenic.clock import SECOND
+from galenic.connect.memory import MemoryConnector
+from galenic.errors import UnknownName
+from galenic.records import open_site
+from galenic.signals import Compute, Computed, Correction, Record, Write
+from galenic.twin.example import TankPlant, tank, watched_tank
+from galenic.twin.level import Level
+from galenic.twin.pace import PlantClock
+from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
+from galenic.twin.replay import replay
+from galenic.twin.runner import Runner
+from galenic.twin.workers import InlineWorkers, ProcessWorkers
+from galenic.twin.writer import intended
+
+T0 = 1_800_000_000 * SECOND
+SPEED = 20.0
+
+
+def project(folder, definition=None, level=Level.SHADOW) -> Project:
+    spec = TwinSpec("tank-1", definition or tank(), {}, level)
+    return Project(Site("test", folder), (ConnectionSpec("plc", "memory"),), (spec,))
+
+
+class Bench:
+    """A plant, its connector and a runner on one fast clock."""
+
+    def __init__(self, folder, definition=None, start=T0, plant=None, workers=None):
+        self.clock = PlantClock(SPEED, start)
+        self.plant = plant or TankPlant(start)
+        self.connector = MemoryConnector(plant=self.plant, clock=self.clock, period=1.0, name="plc")
+        self.project = project(folder, definition)
+        self.runner = Runner(
+            self.project,
+            clock=self.clock,
+            connectors={"plc": self.connector},
+            workers=workers or InlineWorkers(),
+            speed=SPEED,
+        )
+
+    async def until(self, seconds: float) -> None:
+        await self.clock.sleep_until(T0 + round(seconds * SECOND))
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory):
+    """A minute and a half in shadow, then acting on the tank, then stopped."""
+    return asyncio.run(a_day(tmp_path_factory.mktemp("day") / "site"))
+
+
+async def a_day(folder) -> Bench:
+    bench = Bench(folder)
+    await bench.runner.start()
+    await bench.until(30)
+    await bench.runner.command("tank-1", "level", "Ann", "try it", level="twin")
+    await bench.until(90)
+    await bench.runner.stop()
+    bench.twin = bench.runner.twin("tank-1")
+    return bench
+
+
+def test_a_twin_takes_over_and_brings_the_tank_to_its_target(day):
+    assert day.twin.level is Level.TWIN, day.twin.health.words
+    assert day.plant.values["Tank.Remote"] is True
+    assert day.plant.values["Tank.Feed"] > 1.3
+    assert day.plant.content[1] > 1.5
+
+
+def test_every_write_was_intended_before_it_was_done(day):
+    with open_site(day.project.site.folder, readonly=True) as store:
+        entries = list(store.ledger_read(kinds=("intended", "done", "failed", "refused")))
+        open_keys, closed = set(), 0
+        for entry in entries:
+            key = entry.detail["key"]
+            if entry.kind == "intended":
+                open_keys.add(key)
+            else:
+                assert key in open_keys
+                closed += 1
+
+        assert closed >= 3
+        assert store.verify().ok
+
+
+def test_replay_reaches_the_same_belief_and_decisions(day):
+    with open_site(day.project.site.folder, readonly=True) as store:
+        (found,) = replay(store, day.project, recompute=True)
+
+    assert found.differences == []
+    assert found.recorded_belief == found.belief == day.twin.belief.identity
+    assert found.decisions > 3
+    assert found.recomputed > 5
+
+
+def test_replay_notices_a_changed_event(day, monkeypatch):
+    from galenic.twin import resume
+
+    taken = resume.accepted
+
+    def other(twin, event):
+        if isinstance(event, Computed) and event.result:
+            event = replace(event, result={"inputs": {"u0": 0.5}})
+        return taken(twin, event)
+
+    monkeypatch.setattr(resume, "accepted", other)
+    with open_site(day.project.site.folder, readonly=True) as store:
+        (found,) = replay(store, day.project)
+
+    assert not found.ok
+
+
+async def test_after_a_restart_the_twin_goes_on_where_it_was(day):
+    before = day.twin.belief.identity
+    again = Bench(day.project.site.folder, start=day.clock.now(), plant=day.plant)
+
+    await again.runner.start()
+    after = again.runner.twin("tank-1")
+    restored = after.belief.identity
+    await again.runner.stop()
+
+    assert restored == before
+    with open_site(day.project.site.folder, readonly=True) as store:
+        assert replay(store, day.project)[0].differences == []
+
+
+async def test_a_manual_entry_with_past_time_and_its_correction(tmp_path):
+    bench = Bench(tmp_path / "site", watched_tank())
+    runner = bench.runner
+    await runner.start()
+    await bench.until(20)
+
+    await runner.enter("Lab.Out", 1.012, "1", T0 + 19 * SECOND, key="lab-1")
+    wrong = await runner.ask("tank-1", lambda twin: twin.belief.mean("x1"))
+    fix = Correction("lab-1", 1.0, "1", bench.clock.now(), "Ann", "misread")
+    effects = await runner.submit(fix)
+    right = await runner.ask("tank-1", lambda twin: twin.belief.mean("x1"))
+    await runner.stop()
+
+    assert [e.what for e in effects if isinstance(e, Record)] == ["correction"]
+    assert wrong > right + 0.001
+    with open_site(tmp_path / "site", readonly=True) as store:
+        rows = store.history("Lab.Out", T0, T0 + 60 * SECOND)
+        assert rows.column("value").to_pylist() == [1.0]
+
+
+async def test_what_is_asked_wrongly_is_refused_by_name(tmp_path):
+    bench = Bench(tmp_path / "site", watched_tank())
+    await bench.runner.start()
+
+    with pytest.raises(UnknownName, match="Lab"):
+        await bench.runner.enter("Lab.Uot", 3.0, "1", T0)
+    with pytest.raises(UnknownName):
+        bench.runner.twin("tank-2")
+    await bench.runner.stop()
+
+
+async def test_a_binding_whose_tag_the_source_does_not_have_stops_the_start(tmp_path):
+    bindings = tuple(
+        replace(b, tag="Tank.Prob") if b.tag == "Tank.Probe" else b for b in watched_tank().bindings
+    )
+    bench = Bench(tmp_path / "site", replace(watched_tank(), bindings=bindings))
+
+    with pytest.raises(UnknownName, match=r"Tank\.Prob") as caught:
+        await bench.runner.run(1.0)
+
+    assert "Tank.Probe" in caught.value.hint
+
+
+async def test_a_lost_plant_is_reported_and_comes_back(tmp_path):
+    bench = Bench(tmp_path / "site", watched_tank())
+    await bench.runner.start()
+    await bench.until(15)
+    bench.connector.lose("cable pulled")
+    await bench.until(40)
+    lost, health = bench.runner.status(), bench.runner.twin("tank-1").health
+    bench.connector.restore()
+    await bench.until(75)
+    back = bench.runner.status()
+    await bench.runner.stop()
+
+    assert lost["problems"] == {"plc": "cable pulled"}
+    assert health.state == "lost"
+    assert back["problems"] == {}
+    assert bench.runner.twins["tank-1"].health.credible
+
+
+async def test_the_live_feed_shows_measured_estimated_and_predicted(tmp_path):
+    bench = Bench(tmp_path / "site")
+    await bench.runner.start()
+    feed = bench.runner.live.subscribe()
+    await bench.until(30)
+    await bench.runner.stop()
+
+    seen = {message["type"] async for message in feed}
+
+    assert {"samples", "twin", "forecast", "proposal"} <= seen
+
+
+async def test_a_write_left_open_by_a_crash_is_compared_and_not_repeated(tmp_path):
+    """A crash between intended and done: the device is read, nothing is written again."""
+    bench = Bench(tmp_path / "site", watched_tank())
+    await bench.runner.start()
+    await bench.until(10)
+    await bench.runner.stop()
+    write = Write("w-1", "Tank.Feed", 1.0, "1", T0, T0, "by hand", "Ann")
+    with open_site(tmp_path / "site") as store, store.transaction() as tx:
+        tx.ledger(intended("tank-1", write))
+    written = []
+    again = Bench(tmp_path / "site", watched_tank(), start=bench.clock.now(), plant=bench.plant)
+    again.connector.on_write(lambda *args: written.append(args))
+    again.connector.advance(again.clock.now() + 2 * SECOND)
+    await again.runner.start()
+    await again.runner.stop()
+
+    with open_site(tmp_path / "site", readonly=True) as store:
+        entry = [e for e in store.ledger_read() if e.detail.get("key") == "w-1"][-1]
+    assert entry.kind in ("done", "unknown")
+    assert written == []
+
+
+def test_a_worker_that_hangs_is_thrown_away_and_the_next_run_works():
+    twin = tank()
+    workers = ProcessWorkers()
+    slow = compute(twin, wait=30.0)
+    quick = compute(twin, wait=0.0)
+    try:
+        first = workers.run(slow)
+        late = workers.run(slow)
+        done = workers.run(quick)
+    finally:
+        workers.close()
+
+    assert first.error == ""
+    assert "deadline" in late.error
+    assert done.error == ""
+    assert set(done.result) == {"inputs", "reasons"}
+
+
+def compute(definition, wait) -> Compute:
+    from galenic.twin.acting import arguments_of
+    from galenic.twin.twin import Twin
+
+    twin = Twin(definition, "tank-1", start=T0)
+    arguments = {**arguments_of(twin), "options": {"wait": wait}}
+    return Compute("t", definition.controller.function, arguments, T0, 2.0)
+
+
+def test_an_error_in_a_worker_is_its_outcome():
+    outcome = InlineWorkers().run(Compute("t", "galenic.twin.work:nosuch", {}, T0, 1.0))
+
+    assert "nosuch" in outcome.error

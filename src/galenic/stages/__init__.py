@@ -1,0 +1,1 @@
+"""Services by life-cycle stage."""

@@ -1,0 +1,1 @@
+"""The clinical stage: patients followed by their drug levels, and advice on their doses."""

@@ -1,0 +1,358 @@
+"""Services for patients whose drug is dosed by its level. Decision support, not a prescription."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from galenic.twin.service import (
+    Columns,
+    Duration,
+    In,
+    Moment,
+    Result,
+    Run,
+    Table,
+    TwinRef,
+    Value,
+    service,
+)
+
+Drug = Literal["vancomycin", "gentamicin"]
+Doses = Annotated[Table, Columns(time="h", amount="mg", duration="h")]
+Levels = Annotated[Table, Columns(time="h", level="mg/L")]
+Clearance = Annotated[float, In("mL/min", lower=1, upper=300)]
+Weight = Annotated[float, In("kg", lower=1, upper=400)]
+Area = Annotated[float, In("mg*h/L", lower=0)]
+Concentration = Annotated[float, In("mg/L", lower=0)]
+Amount = Annotated[float, In("mg", lower=0)]
+
+DRAWS = 300
+
+
+@service("Fit a patient", stage="clinical")
+def fit_patient(
+    clcr: Clearance,
+    weight: Weight,
+    doses: Doses,
+    levels: Levels,
+    drug: Drug = "vancomycin",
+    dialysis: bool = False,
+    *,
+    run: Run,
+) -> Result:
+    """Estimate a patient's own kinetics from doses and levels (maximum a posteriori).
+
+    Parameters
+    ----------
+    clcr : float [mL/min]
+        Creatinine clearance.
+    weight : float [kg]
+        Body weight.
+    doses : table
+        Doses given: time [h], amount [mg], duration of the infusion [h].
+    levels : table
+        Levels measured: time [h], level [mg/L].
+    drug : {"vancomycin", "gentamicin"}
+        The drug; it names the population.
+    dialysis : bool
+        Whether the patient is on haemodialysis.
+    """
+    from galenic.stages.clinical import shown
+
+    case = _told(drug, clcr, weight, dialysis, doses, levels)
+    run.progress(0.7, "draw")
+    values, table = shown.parameters(case)
+    values["belief"] = Value(case.belief.identity, meaning="hash of the belief")
+    text = shown.heading(case, f"Fitted to {len(case.doses)} doses and {len(case.levels)} levels.")
+    return Result(text, values, [table, *shown.levels(case)], [shown.curve(case)])
+
+
+@service("Forecast levels", stage="clinical", effect="read")
+def forecast_levels(
+    twin: TwinRef | None = None,
+    planned: Doses | None = None,
+    horizon: Duration = 172_800.0,
+    doses: Doses | None = None,
+    levels: Levels | None = None,
+    clcr: Clearance | None = None,
+    weight: Weight | None = None,
+    drug: Drug = "vancomycin",
+    dialysis: bool = False,
+    *,
+    run: Run,
+) -> Result:
+    """Forecast levels of a live twin, or of a patient told in tables, under planned doses.
+
+    Parameters
+    ----------
+    twin : twin
+        Id of the patient's twin; the patient is told by tables if left out.
+    planned : table
+        Doses to come: hours from now, amount [mg], duration of the infusion [h].
+    horizon : duration
+        How far.
+    doses : table
+        Doses given: time [h], amount [mg], duration [h].
+    levels : table
+        Levels measured: time [h], level [mg/L].
+    clcr : float [mL/min]
+        Creatinine clearance.
+    weight : float [kg]
+        Body weight.
+    drug : {"vancomycin", "gentamicin"}
+        The drug.
+    dialysis : bool
+        Whether the patient is on haemodialysis.
+    """
+    import numpy as np
+
+    from galenic.decision.exposure import Course, common_step, respond
+    from galenic.stages.clinical import shown
+
+    case = _case(run, twin, None, drug, clcr, weight, dialysis, doses, levels)
+    plan = _planned(planned, horizon)
+    times = [t for dose in plan for t in (dose[0], dose[2])]
+    step = common_step([*times, 1800.0, horizon])
+    run.progress(0.3, "draw")
+    draws = case.draws(DRAWS, run.rng)
+    infusions = [dose[2] for dose in plan] or [0.0]
+    found = respond(case.system, case.belief, draws, infusions, step, horizon, Course())
+    ahead = found.given(plan, horizon)
+    axis = np.arange(ahead.shape[1]) * step
+    low, middle, high = (shown.mg(q) for q in np.quantile(ahead[:, -1], shown.BAND))
+    values = {"level at the end": Value(middle, "mg/L", "concentration", low, high)}
+    text = shown.heading(case, f"{len(plan)} planned doses over {horizon / 3600:g} h.")
+    plot = shown.curve(case, (axis, ahead))
+    return Result(text, values, [_forecast_table(axis, ahead)], [plot])
+
+
+@service("Advise a dose", stage="clinical", effect="read")
+def advise_dose(
+    twin: TwinRef | None = None,
+    at: Moment | None = None,
+    doses: Doses | None = None,
+    levels: Levels | None = None,
+    clcr: Clearance | None = None,
+    weight: Weight | None = None,
+    drug: Drug = "vancomycin",
+    dialysis: bool = False,
+    next_dose: Duration | None = None,
+    auc_low: Area | None = None,
+    auc_high: Area | None = None,
+    trough_low: Concentration | None = None,
+    trough_high: Concentration | None = None,
+    peak_low: Concentration | None = None,
+    peak_high: Concentration | None = None,
+    mic: Concentration = 1.0,
+    dose_step: Amount | None = None,
+    largest_dose: Amount | None = None,
+    largest_daily: Amount | None = None,
+    intervals: tuple[Duration, ...] = (),
+    infusions: tuple[Duration, ...] = (),
+    course: Duration | None = None,
+    without_levels: bool = False,
+    *,
+    run: Run,
+) -> Result:
+    """Rank practical regimens by the chance that exposure meets its targets within the limits.
+
+    Parameters
+    ----------
+    twin : twin
+        Id of the patient's twin; the patient is told by tables if left out.
+    at : time
+        When the first dose would be given to the twin's patient; now if left out.
+    doses : table
+        Doses given: time [h], amount [mg], duration [h].
+    levels : table
+        Levels measured: time [h], level [mg/L].
+    clcr : float [mL/min]
+        Creatinine clearance.
+    weight : float [kg]
+        Body weight.
+    drug : {"vancomycin", "gentamicin"}
+        The drug; it names population, usual doses and usual targets.
+    dialysis : bool
+        Whether the patient is on haemodialysis.
+    next_dose : duration
+        Time of the first advised dose on the axis of the tables; the last event if left out.
+    auc_low, auc_high : float [mg*h/L]
+        Wanted area under the curve per day.
+    trough_low, trough_high : float [mg/L]
+        Wanted level before a dose.
+    peak_low, peak_high : float [mg/L]
+        Wanted level half an hour after an infusion.
+    mic : float [mg/L]
+        Minimum inhibitory concentration, by which the usual targets are multiplied.
+    dose_step : float [mg]
+        Steps in which doses are prepared.
+    largest_dose : float [mg]
+        Largest single dose.
+    largest_daily : float [mg]
+        Largest amount per day.
+    intervals : list of durations
+        Intervals that can be kept.
+    infusions : list of durations
+        Lengths of infusions.
+    course : duration
+        After how long exposure is judged.
+    without_levels : bool
+        Advise a first dose from covariates alone.
+    """
+    from galenic.decision.dosing import Course, Grid, Rules, advise
+    from galenic.stages.clinical.practice import PRACTICE
+
+    start = at if twin is not None else next_dose
+    case = _case(run, twin, start, drug, clcr, weight, dialysis, doses, levels)
+    usual = PRACTICE[case.drug]
+    wanted = {
+        "AUC24": (_declared(auc_low, "mg*h/L"), _declared(auc_high, "mg*h/L")),
+        "trough": (_declared(trough_low, "mg/L"), _declared(trough_high, "mg/L")),
+        "peak": (_declared(peak_low, "mg/L"), _declared(peak_high, "mg/L")),
+    }
+    step = _declared(dose_step, "mg") or usual.step
+    largest = _declared(largest_dose, "mg") or usual.largest
+    grid = Grid(
+        usual.amounts(step, largest),
+        list(intervals) or [f"{h} h" for h in usual.intervals],
+        list(infusions) or [f"{h} h" for h in usual.infusions],
+        _declared(largest_daily, "mg") or usual.daily,
+        usual.rate,
+    )
+    run.progress(0.2, "draw")
+    draws = case.draws(DRAWS, run.rng)
+    run.progress(0.6, "rank")
+    advice = advise(
+        case.system,
+        case.belief,
+        draws,
+        grid,
+        usual.wanted(wanted, _declared(mic, "mg/L") or 1.0),
+        usual.limits,
+        course=Course(f"{usual.course} h" if course is None else course),
+        rules=Rules(spread=1.0) if without_levels else None,
+        doubts=_doubts(case, without_levels),
+    )
+    return _answer(case, advice)
+
+
+def _answer(case: Any, advice: Any) -> Result:
+    """Advice as a result; not ok where it is refused."""
+    import numpy as np
+
+    from galenic.decision.exposure import words
+    from galenic.stages.clinical import shown
+
+    values, _ = shown.parameters(case)
+    facts = {
+        "uncertainty": Value(round(100 * advice.spread, 1), "%", "sd of log exposure"),
+        "belief": Value(case.belief.identity, meaning="hash of the belief"),
+    }
+    best = advice.best
+    if best is None:
+        text = shown.heading(case, "No advice: " + "; ".join(advice.reasons) + ".")
+        return Result(text, values | facts, shown.ranked(advice), [shown.curve(case)], ok=False)
+    responses = advice.responses
+    until = responses.end(best.regimen.interval)
+    ahead = responses.concentrations(best.regimen, until)
+    axis = np.arange(ahead.shape[1]) * responses.step
+    regimen = words(best.regimen)
+    first = f"{regimen}: on target with a chance of {100 * best.probability:.0f} %."
+    facts["dose for the middle of the target"] = Value(shown.rounded(advice.exact, "mg"), "mg")
+    return Result(
+        shown.heading(case, first),
+        shown.advised(best) | values | facts,
+        shown.ranked(advice),
+        [shown.curve(case, (axis, ahead), f"{case.drug}, {regimen}")],
+    )
+
+
+def _doubts(case: Any, without_levels: bool) -> list[str]:
+    if not case.informed and not without_levels:
+        return ["no level was measured yet (ask for without_levels to dose by covariates alone)"]
+    return list(case.warnings)
+
+
+def _declared(value: float | None, text: str) -> float | None:
+    """An SI argument as a number in its declared unit."""
+    from galenic.units import from_si
+
+    return None if value is None else float(from_si(value, text))
+
+
+def _case(
+    run: Run,
+    twin: TwinRef | None,
+    at: Any,
+    drug: str,
+    clcr: float | None,
+    weight: float | None,
+    dialysis: bool,
+    doses: Table | None,
+    levels: Table | None,
+) -> Any:
+    """The patient of a twin, or the one that tables tell of."""
+    from galenic.errors import DataError
+    from galenic.stages.clinical.case import of_twin
+
+    if twin is None:
+        if clcr is None or weight is None:
+            raise DataError(
+                "neither a twin nor a patient is given",
+                where="argument clcr" if clcr is None else "argument weight",
+                expected="twin, or clcr and weight with doses and levels",
+            )
+        return _told(drug, clcr, weight, dialysis, doses, levels, at)
+    return run.runner.look(twin.id, of_twin, run.runner.clock.now(), at)
+
+
+def _told(
+    drug: str,
+    clcr: float,
+    weight: float,
+    dialysis: bool,
+    doses: Table | None,
+    levels: Table | None,
+    at: float | None = None,
+) -> Any:
+    from galenic.stages.clinical.case import of_tables
+
+    covariates = {
+        "CLcr": _declared(clcr, "mL/min"),
+        "weight": _declared(weight, "kg"),
+        "dialysis": float(dialysis),
+    }
+    if drug != "vancomycin":
+        del covariates["dialysis"]
+    return of_tables(drug, covariates, doses, levels, at)
+
+
+def _planned(table: Table | None, horizon: float) -> list[tuple[float, float, float]]:
+    """Planned doses as (time, amount, infusion) in SI."""
+    from galenic.errors import DataError
+
+    if table is None:
+        return []
+    rows = zip(table.si("time"), table.si("amount"), table.si("duration"), strict=True)
+    plan = [(float(t), float(a), float(d)) for t, a, d in rows]
+    for i, (time, amount, length) in enumerate(plan, 1):
+        if not (0 <= time <= horizon and amount >= 0 and 0 <= length):
+            raise DataError(
+                f"a dose at {time / 3600:g} h over {length / 3600:g} h",
+                where=f"planned, row {i}",
+                expected=f"a time from 0 to {horizon / 3600:g} h, nothing negative",
+            )
+    return plan
+
+
+def _forecast_table(axis: Any, ahead: Any) -> Table:
+    import numpy as np
+
+    from galenic.stages.clinical import shown
+    from galenic.twin.service import Column
+
+    low, middle, high = np.quantile(ahead, shown.BAND, axis=0)
+    columns = [Column("ahead", [float(t) / 3600.0 for t in axis], "h")]
+    for name, row in (("level", middle), ("5 %", low), ("95 %", high)):
+        columns.append(Column(name, [shown.mg(v) for v in row], "mg/L"))
+    return Table("forecast", tuple(columns))

@@ -1,0 +1,1 @@
+"""Making the medicine: the production line, its virtual plant, its twin."""

@@ -1,0 +1,1 @@
+"""A shadow of a commercial press on its own record: forces without weights."""

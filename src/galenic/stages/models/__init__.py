@@ -1,0 +1,1 @@
+"""Services on models themselves: catalogue, card, check, simulation, steady state."""

@@ -1,0 +1,212 @@
+"""The clinical services on tables, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from galenic.errors import DataError
+from galenic.stages.clinical.case import of_tables, of_twin
+from galenic.stages.clinical.practice import PRACTICE
+from galenic.stages.clinical.services import advise_dose, fit_patient, forecast_levels
+from galenic.stages.clinical.shown import LABEL
+from galenic.stages.clinical.twin import DEFINITIONS, gentamicin_patient, patient
+from galenic.twin.arguments import ArgumentError
+from galenic.twin.example import tank
+from galenic.twin.level import Level
+from galenic.twin.result import Column, Table
+from galenic.twin.twin import Twin
+
+DOSES = "time,amount,duration\n0,1900,1\n22.2,1750,1"
+LEVELS = "time,level\n12,14.8\n37.5,22.5"
+PERSON = {"clcr": "34 mL/min", "weight": "62 kg"}
+TOLD = PERSON | {"doses": DOSES, "levels": LEVELS}
+
+
+def columns(table):
+    return {c.name: list(c.data) for c in table.columns}
+
+
+def test_fit_shows_the_individual_beside_the_typical_one():
+    result = fit_patient(**TOLD)
+
+    rows = columns(result.tables[0])
+    assert rows["parameter"] == ["CL", "V1", "V2"]
+    assert rows["estimate"] == pytest.approx([1.7209, 59.78, 41.56], abs=0.005)
+    assert rows["typical"] == pytest.approx([4.5 * (34 / 120) ** 0.8, 58.4 * 62 / 70, 38.4])
+    assert np.log(rows["estimate"][0] / rows["typical"][0]) == pytest.approx(rows["eta"][0])
+    low, high = result.values["CL"].lower, result.values["CL"].upper
+    assert low * high == pytest.approx(result["CL"] ** 2)  # an interval on the log scale
+    levels = columns(result.tables[1])
+    assert levels["measured"] == [14.8, 22.5]
+    sd = 3.4 + 0.227 * np.array(levels["fitted"])
+    residual = (np.array(levels["measured"]) - levels["fitted"]) / sd
+    assert levels["residual"] == pytest.approx(residual, rel=1e-6)
+    assert result.text.startswith(LABEL)
+    assert "doi:" in result.text
+
+
+def test_the_estimated_course_passes_near_the_levels():
+    (plot,) = fit_patient(**TOLD).plots
+
+    series = {s.name: s for s in plot.y}
+    measured = [i for i, v in enumerate(series["level"].data) if v is not None]
+    assert [plot.x.data[i] for i in measured] == [12, 37.5]
+    for i in measured:
+        assert series["estimated"].lower[i] < series["level"].data[i] < series["estimated"].upper[i]
+    assert plot.x.data == sorted(plot.x.data)
+
+
+def test_usual_targets_are_multiplied_by_the_mic():
+    one, two = (advise_dose(**TOLD, next_dose="46 h", mic=mic) for mic in (1.0, 1.5))
+
+    assert 400 < one["AUC24"] < 600
+    aims = [r["dose for the middle of the target"] / r["dose"] * r["AUC24"] for r in (one, two)]
+    assert aims[1] > 1.3 * aims[0]
+
+
+def test_given_targets_doses_and_intervals_replace_the_usual_ones():
+    result = advise_dose(
+        **TOLD, next_dose="46 h", trough_low=10, trough_high=20, dose_step=100, largest_dose=600,
+        intervals=["12 h"], infusions=["1 h"],
+    )  # fmt: skip
+
+    assert result["interval"] == 12
+    assert result["infusion"] == 1
+    assert result["dose"] in (100, 200, 300, 400, 500, 600)
+    assert 10 < result["trough"] < 20
+
+
+def test_equal_questions_get_equal_answers():
+    first, second = (advise_dose(**TOLD, next_dose="46 h") for _ in range(2))
+
+    assert first.to_dict() == second.to_dict()
+
+
+def test_an_infusion_that_runs_is_waited_for():
+    result = advise_dose(**PERSON, doses="time,amount,duration\n0,1500,2", without_levels=True)
+
+    predicted = next(s for s in result.plots[0].y if s.name == "predicted")
+    first = next(i for i, v in enumerate(predicted.data) if v is not None)
+    assert result.plots[0].x.data[first] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"levels": None}, "no level was measured yet"),
+        ({"weight": "250 kg"}, "outside of the population (35 to 180 kg)"),
+        ({"levels": "time,level\n12,149\n13,0.5"}, "sd from its fit"),
+        ({"auc_low": 400, "auc_high": 401}, "no regimen meets the targets"),
+    ],
+)
+def test_advice_is_refused_with_the_reason(changes, why):
+    result = advise_dose(**(TOLD | changes), next_dose="46 h")
+
+    assert not result.ok
+    assert "No advice" in result.text
+    assert why in result.text
+    assert "regimen" not in result.values
+
+
+def test_a_first_dose_by_covariates_is_possible_when_asked_for():
+    result = advise_dose(**PERSON, without_levels=True)
+
+    assert result.ok
+    assert result.values["uncertainty"].value > 25
+
+
+def test_gentamicin_is_dosed_by_peak_and_trough():
+    result = advise_dose(
+        clcr="68 mL/min", weight="63 kg", drug="gentamicin",
+        doses="time,amount,duration\n0,180,0.5", levels="time,level\n1,9\n11,2",
+    )  # fmt: skip
+
+    assert result.ok
+    assert 8 < result["peak"] < 20
+    assert result["trough"] < 1
+    assert "Xuan" in result.text
+
+
+def test_forecast_of_planned_doses():
+    result = forecast_levels(**TOLD, planned="time,amount,duration\n2,750,1\n14,750,1")
+
+    rows = columns(result.tables[0])
+    assert rows["ahead"][-1] == 48
+    middle = dict(zip(rows["ahead"], rows["level"], strict=True))
+    assert middle[3.0] > middle[2.0]
+    assert middle[15.0] > middle[14.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "changes", "message"),
+    [
+        (fit_patient, {"levels": "time,level\n12,1480"}, "outside 0 to 150"),
+        (fit_patient, {"doses": "time,amount,duration\n0,-5,1"}, "a dose of -5"),
+        (fit_patient, {"doses": "time,amount,duration\n0,5,-1"}, "a duration of -3600"),
+        (advise_dose, {"next_dose": "30 h"}, "30 h"),
+        (advise_dose, {"weight": None}, "neither a twin nor a patient"),
+        (forecast_levels, {"planned": "time,amount,duration\n49,750,1"}, "a dose at 49 h"),
+    ],
+)
+def test_wrong_tables_name_the_row(call, changes, message):
+    with pytest.raises(DataError, match=message) as caught:
+        call(**(TOLD | changes))
+
+    assert caught.value.where
+
+
+def test_wrong_units_are_refused_before_anything_runs():
+    with pytest.raises(ArgumentError, match="kg"):
+        fit_patient(**(TOLD | {"clcr": "34 kg"}))
+
+
+@pytest.mark.parametrize("drug", DEFINITIONS)
+def test_definitions_fit_their_models(drug):
+    definition = DEFINITIONS[drug]()
+
+    definition.check(PERSON and {"CLcr": "34 mL/min", "weight": "62 kg"})
+
+    assert definition.identity() == DEFINITIONS[drug]().identity()
+    assert not any(b.writable for b in definition.bindings)
+
+
+def test_only_a_patient_can_be_advised():
+    twin = Twin(tank(), "tank-1", start=0)
+
+    with pytest.raises(DataError, match="'tank-1' is a"):
+        of_twin(twin, 10)
+
+
+def test_a_live_twin_and_tables_agree():
+    levels = Table("", (Column("time", [1.0], "h"), Column("level", [5.0], "mg/L")))
+    doses = Table(
+        "",
+        (
+            Column("time", [0.0], "h"),
+            Column("amount", [180.0], "mg"),
+            Column("duration", [0.5], "h"),
+        ),
+    )
+    case = of_tables("gentamicin", {"CLcr": 60.0, "weight": 70.0}, doses, levels, 7200.0)
+    twin = Twin(
+        gentamicin_patient(), "bed-1", {"CLcr": 60.0, "weight": 70.0}, start=0, level=Level.SHADOW
+    )
+    assert of_twin(twin, 0).levels == ()
+    assert case.hours(case.belief.time) == 2
+    assert case.levels[0][1] == pytest.approx(5e-3)
+    assert len(case.doses) == 1
+
+
+def test_no_dose_and_no_level_give_no_past():
+    twin = Twin(patient(), "bed-1", start=0, level=Level.SHADOW)
+
+    assert of_twin(twin, 10).past() is None
+
+
+def test_practice_keeps_to_its_own_limits():
+    usual = PRACTICE["vancomycin"]
+
+    assert usual.amounts(250.0, 1000.0) == ["250 mg", "500 mg", "750 mg", "1000 mg"]
+    (target,) = usual.wanted({"AUC24": (None, None)}, 2.0)
+    assert target.bounds == pytest.approx((800 * 3.6, 1200 * 3.6))

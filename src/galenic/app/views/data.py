@@ -1,0 +1,355 @@
+"""Data: sources, tags with age and quality, bypass of a sensor, laboratory values by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import Any
+
+from nicegui import ui
+
+from galenic.app.views import frame, shown
+from galenic.app.views.facts import Facts
+from galenic.app.views.frame import Page, button, html
+from galenic.app.views.tables import Html, grid
+from galenic.signals import Quality
+from galenic.twin.binding import MANUAL
+
+COUNTS = (
+    "received",
+    "accepted",
+    "duplicates",
+    "rejected",
+    "late",
+    "conflicts",
+    "future",
+    "ignored",
+)
+ENTRIES = 20
+
+
+def data_page(page: Page) -> None:
+    """Connections first, then the tags of each twin."""
+    html("<h1>Data</h1>")
+    room = page.room
+    if room.runner is None or room.feed is None:
+        frame.empty(
+            "No sources are connected here.", "Name them under [[connection]] in the project file."
+        )
+        return
+    with ui.element("section").classes("card"):
+        html("<h2>Sources</h2>")
+        html(sources(room)).props('data-live="sources"')
+    page.live(lambda: {"sources": {"html": sources(room)}})
+    for id in room.twins():
+        facts = Facts(room.runner.twin(id), room.simulated)
+        if any(c.binding.connection == MANUAL for c in facts.twin.channels.values()):
+            Laboratory(page, facts)
+        _tags(page, facts)
+
+
+def sources(room: Any) -> str:
+    """Connections with state, since when, why, and queues."""
+    rows = []
+    for name, status in room.runner.status()["connections"].items():
+        up = status["connected"]
+        word = (
+            '<span class="health good"><span class="lamp"></span>connected</span>'
+            if up
+            else (
+                '<span class="alarm high"><span class="sign">▲</span><span>not connected</span>'
+                "</span>"
+            )
+        )
+        since = shown.age((room.now() - status["since"]) / shown.SECOND)
+        queue = status["queue"]
+        words = (
+            ", ".join(
+                f"{k} {v}" for k, v in queue.items() if isinstance(v, int) and v and k != "capacity"
+            )
+            if isinstance(queue, dict)
+            else ""
+        )
+        rows.append(
+            [
+                name,
+                Html(word),
+                since,
+                "" if up else status["reason"],
+                str(status["attempts"] or ""),
+                words,
+            ]
+        )
+    if not rows:
+        return '<p class="muted">No connection is named in the project file.</p>'
+    return grid(["source", "state", "since", "reason", "failed attempts", "queue"], rows)
+
+
+def _tags(page: Page, facts: Facts) -> None:
+    room, id = page.room, facts.id
+    with ui.element("section").classes("card"):
+        with ui.element("div").classes("row spread"):
+            html(f"<h2>Tags of {escape(id)}</h2>")
+            button("Bypass a sensor", lambda: bypass(page, facts))
+        bypasses = ui.element("div")
+        html(tag_table(facts, room)).props(f'data-live="tags-of:{escape(id)}"')
+    page.live(lambda: _tag_changes(facts, room))
+    kept: dict[str, Any] = {}
+
+    def show_bypasses() -> None:
+        now = room.now()
+        active = [b for b in facts.twin.fold.bypasses if b.covers(now)]
+        if kept.get("active") == active:
+            return
+        kept["active"] = active
+        bypasses.clear()
+        with bypasses:
+            for one in active:
+                with ui.element("div").classes("row spread"):
+                    html(
+                        f"<span>⊘ <b>{escape(one.tag)}</b> is bypassed until "
+                        f"{shown.clock(one.until)} by "
+                        f"{escape(one.who)}: {escape(one.reason)}</span>"
+                    )
+                    button("End the bypass", lambda tag=one.tag: end_bypass(page, facts, tag))
+
+    show_bypasses()
+    ui.timer(1.0, show_bypasses)
+
+
+def tag_table(facts: Facts, room: Any) -> str:
+    """Every tag: value, age, quality, what became of its samples."""
+    changes = _tag_changes(facts, room)
+    rows = []
+    for tag, channel in facts.twin.channels.items():
+        binding, key = channel.binding, f"{facts.id}:{tag}"
+
+        def live(part: str, css: str = "", key: str = key) -> Html:
+            change = changes[f"{part}:{key}"]
+            inner = change["html"] if isinstance(change, dict) else escape(change)
+            css = change.get("class", css) if isinstance(change, dict) else css
+            return Html(f'<span class="{css}" data-live="{part}:{escape(key)}">{inner}</span>')
+
+        rows.append(
+            [
+                tag,
+                binding.quantity,
+                binding.connection,
+                channel.role,
+                live("value"),
+                live("age"),
+                live("quality"),
+                live("counts"),
+            ]
+        )
+    return grid(
+        ["tag", "stands for", "source", "used as", "newest", "age", "quality", "samples"],
+        rows,
+        (4, 5),
+    )
+
+
+def _tag_changes(facts: Facts, room: Any) -> dict[str, Any]:
+    feed, now = room.feed, room.now()
+    found: dict[str, Any] = {}
+    for tag in facts.twin.channels:
+        key, sample = f"{facts.id}:{tag}", feed.newest(tag)
+        found[f"value:{key}"] = facts.tag_change(feed, tag, now)
+        found[f"age:{key}"] = (
+            shown.age((now - sample["time"]) / shown.SECOND) if sample else "never"
+        )
+        found[f"quality:{key}"] = Quality(sample["quality"]).name.lower() if sample else ""
+        counters = facts.twin.counters.get(tag)
+        counts = [(n, getattr(counters, n)) for n in COUNTS] if counters is not None else []
+        found[f"counts:{key}"] = ", ".join(f"{n} {count}" for n, count in counts if count)
+    return found
+
+
+def bypass(page: Page, facts: Facts) -> None:
+    """Ask which sensor, how long and why."""
+    box: dict[str, Any] = {}
+    tags = [tag for tag, c in facts.twin.channels.items() if c.role == "observation"]
+
+    def content() -> None:
+        box["tag"] = ui.select(
+            tags, value=tags[0] if tags else None, label="sensor", with_input=True
+        ).props("outlined dense")
+        box["minutes"] = ui.number(
+            "for how many minutes (a day at most)", value=60, min=1, max=1440
+        ).props("outlined dense")
+
+    async def act(reason: str) -> bool:
+        given = {
+            "twin": facts.id,
+            "tag": box["tag"].value,
+            "minutes": box["minutes"].value,
+            "reason": reason,
+        }
+        return await page.call("twins.bypass", given) is not None
+
+    frame.confirm(
+        "Bypass a sensor",
+        "Bypass the sensor",
+        act,
+        content=content,
+        explain="The twin and its health leave it out until then. It comes back by itself.",
+    )
+
+
+def end_bypass(page: Page, facts: Facts, tag: str) -> None:
+    """Take the sensor back now."""
+
+    async def act(reason: str) -> bool:
+        return (
+            await page.call("twins.end_bypass", {"twin": facts.id, "tag": tag, "reason": reason})
+            is not None
+        )
+
+    frame.confirm(f"End the bypass of {tag}", "End the bypass", act)
+
+
+class Laboratory:
+    """Values entered by hand, with the time at which they were true, and their correction."""
+
+    def __init__(self, page: Page, facts: Facts) -> None:
+        self.page, self.facts = page, facts
+        self.tags = {
+            t: c.binding for t, c in facts.twin.channels.items() if c.binding.connection == MANUAL
+        }
+        with ui.element("section").classes("card"):
+            with ui.element("div").classes("row spread"):
+                html("<h2>Entered by hand</h2>")
+                button("Enter a laboratory value", self.enter, main=True)
+            self.place = ui.element("div")
+        ui.timer(0.05, self.show, once=True)
+
+    async def show(self) -> None:
+        """What was entered, newest first; a corrected value shows both."""
+        from galenic.app.api.twins import newest
+
+        entries = await asyncio.to_thread(newest, self.page.room.store, 500, kinds=("service",))
+        wanted = ("twins.enter", "twins.correct")
+        done = [e for e in entries if e.subject in wanted and e.detail.get("outcome") == "done"]
+        keys = await asyncio.to_thread(self._keys, done)
+        corrected = {
+            e.detail["arguments"]["key"]: e.detail["arguments"]
+            for e in reversed(done)
+            if e.subject == wanted[1]
+        }
+        self.place.clear()
+        with self.place:
+            entered = [e for e in done if e.subject == wanted[0]][:ENTRIES]
+            if not entered:
+                html('<p class="muted">Nothing was entered yet.</p>')
+            for entry in entered:
+                self._row(entry, keys.get(entry.index, ""), corrected)
+
+    def _keys(self, entries: list[Any]) -> dict[int, str]:
+        """The key of each entry's sample, from the result of its job."""
+        found = {}
+        for entry in entries:
+            values = (
+                self.page.room.session.job(entry.detail["job"]).get("result", {}).get("values", {})
+            )
+            if "key" in values:
+                found[entry.index] = values["key"]["value"]
+        return found
+
+    def _row(self, entry: Any, key: str, corrected: dict[str, Any]) -> None:
+        given = entry.detail["arguments"]
+        value = f"{given['value']:g} {given['unit']}"
+        if key in corrected:
+            new = corrected[key]
+            now = "withdrawn" if new["value"] is None else f"{new['value']} {new['unit']}"
+            value = (
+                f"<s>{escape(value)}</s> → {escape(now)} <span class=muted>"
+                f"({escape(new['reason'])})</span>"
+            )
+        else:
+            value = escape(value)
+        with ui.element("div").classes("row spread").style("padding: 3px 0"):
+            when = given["time"] or "now"
+            html(
+                f"<span>{shown.HAND} <b>{escape(given['tag'])}</b> {value} <span class='muted "
+                f"small'>true at {escape(str(when))}, "
+                f"entered {shown.stamp(entry.time)} by {escape(entry.who)}</span></span>"
+            )
+            if key:
+                button("Correct", lambda: self.correct(key, given))
+
+    def enter(self) -> None:
+        """Ask for a value and the time at which it was true."""
+        box: dict[str, Any] = {}
+        first = next(iter(self.tags))
+        now = self.page.room.now()
+
+        def content() -> None:
+            box["tag"] = ui.select(list(self.tags), value=first, label="what").props(
+                "outlined dense"
+            )
+            box["value"] = ui.input(f"value [{self.tags[first].unit}]").props(
+                "outlined dense inputmode=decimal"
+            )
+            box["time"] = ui.input(
+                "true at (when the sample was drawn)", value=shown.stamp(now).replace(" ", "T")
+            ).props("outlined dense")
+            box["tag"].on_value_change(
+                lambda e: box["value"].props(f'label="value [{self.tags[e.value].unit}]"')
+            )
+
+        async def act(reason: str) -> bool:
+            tag = box["tag"].value
+            given = {
+                "tag": tag,
+                "value": _number(box["value"].value),
+                "unit": self.tags[tag].unit,
+                "time": box["time"].value,
+                "twin": self.facts.id,
+            }
+            job = await self.page.call("twins.enter", given)
+            if job is not None:
+                await self.page.call(
+                    "twins.note", {"twin": self.facts.id, "text": f"{tag} entered: {reason}"}
+                )
+                await self.show()
+            return job is not None
+
+        frame.confirm(
+            "Enter a laboratory value",
+            "Enter the value",
+            act,
+            content=content,
+            explain="It counts from when it was true; what followed is estimated again.",
+        )
+
+    def correct(self, key: str, given: dict[str, Any]) -> None:
+        """Ask for the right value and why; the old version is kept."""
+        box: dict[str, Any] = {}
+
+        def content() -> None:
+            html(
+                f"It says {escape(format(given['value'], 'g'))} {escape(given['unit'])}, true at "
+                f"{escape(str(given['time'] or 'now'))}."
+            )
+            box["value"] = ui.input(f"right value [{given['unit']}]; empty withdraws it").props(
+                "outlined dense inputmode=decimal"
+            )
+
+        async def act(reason: str) -> bool:
+            text = (box["value"].value or "").strip()
+            new = {"key": key, "reason": reason, "unit": given["unit"], "twin": self.facts.id}
+            new |= {"value": _number(text)} if text else {}
+            job = await self.page.call("twins.correct", new)
+            if job is not None:
+                await self.show()
+            return job is not None
+
+        frame.confirm(f"Correct {given['tag']}", "Correct the value", act, content=content)
+
+
+def _number(text: Any) -> Any:
+    """A number where it is one; else the text, for the service to judge."""
+    try:
+        return float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return text

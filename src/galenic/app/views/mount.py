@@ -1,0 +1,117 @@
+"""Pages onto the web application: addresses, sign-in, errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from nicegui import core, ui
+
+from galenic.app.api.problems import NotSignedIn
+from galenic.app.session import Caller
+from galenic.app.views import frame
+from galenic.app.views.room import Room
+from galenic.errors import GalenicError
+
+log = logging.getLogger(__name__)
+
+DEFECT = {
+    "found": "This page could not be made; that is a defect of ours.",
+    "hint": "load it again; the server's log has the details for a report",
+}
+STATIC = Path(__file__).parent / "static"
+
+
+def mount(app: FastAPI) -> None:
+    """Add the control room to a web application made by ``galenic.app.api.create_app``.
+
+    To be called once all other routes are there. One web application per process can have pages.
+    """
+    room = Room(app)
+    app.mount("/control-room", StaticFiles(directory=STATIC), name="control-room")
+    _pages(room)
+    if room.feed is not None:
+        core.app.on_startup(room.feed.start)
+        core.app.on_shutdown(room.feed.stop)
+    ui.run_with(
+        app,
+        title=room.site,
+        dark=None,
+        tailwind=False,
+        language="en-GB",
+        show_welcome_message=False,
+        reconnect_timeout=30.0,
+    )
+
+
+def _pages(room: Room) -> None:
+    from galenic.app.views import (
+        alarms,
+        data,
+        models,
+        overview,
+        records,
+        results,
+        services,
+        settings,
+        sign_in,
+        twin,
+    )
+
+    @ui.page("/sign-in")
+    def sign_in_page() -> None:
+        sign_in.sign_in_page(room)
+
+    def place(path: str, title: str, build: Callable[..., Any]) -> None:
+        """A page behind the sign-in; ``build`` gets the page and the parts of its address."""
+
+        async def show(request: Request) -> Any:
+            who = _signed_in(room, request)
+            if not isinstance(who, Caller):
+                return who
+            with frame.frame(room, who, title, path) as page:
+                try:
+                    made = build(page, **request.path_params, **_query(request, build))
+                    if made is not None:
+                        await made
+                except GalenicError as error:
+                    frame.failed(error.to_dict())
+                except Exception:
+                    log.exception("page %s", request.url.path)
+                    frame.failed(DEFECT)
+            return None
+
+        show.__name__ = f"show_{title.lower().replace(' ', '_')}"
+        ui.page(path)(show)
+
+    place("/", "Overview", overview.overview_page)
+    place("/twin/{id}", "Twin", twin.twin_page)
+    place("/services", "Services", services.services_page)
+    place("/services/{stage}/{name}", "Service", services.service_page)
+    place("/jobs/{id}", "Result", results.job_page)
+    place("/models", "Models", models.models_page)
+    place("/models/{name}", "Model", models.model_page)
+    place("/alarms", "Alarms", alarms.alarms_page)
+    place("/records", "Records", records.records_page)
+    place("/data", "Data", data.data_page)
+    place("/settings", "Settings", settings.settings_page)
+
+
+def _query(request: Request, build: Callable[..., Any]) -> dict[str, str]:
+    """Those query parameters that a page asks for by name."""
+    names = build.__code__.co_varnames[: build.__code__.co_argcount]
+    return {key: value for key, value in request.query_params.items() if key in names[1:]}
+
+
+def _signed_in(room: Room, request: Request) -> Caller | RedirectResponse:
+    try:
+        return room.caller(request)
+    except NotSignedIn:
+        there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(there)}", 303)

@@ -1,0 +1,71 @@
+"""The room: what every page needs - who is asking, the session, the live feed, the site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from galenic.app.api.access import Access
+from galenic.app.jobs import Job
+from galenic.app.session import Caller, Session
+from galenic.app.views.feed import Feed
+
+TELLING = 30.0  # seconds that a command to a twin may take before the page goes on
+
+
+class Room:
+    """One site's control room over the session and access of its web application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.session: Session = app.state.session
+        self.access: Access = app.state.access
+        self.feed = Feed(self.runner, self.store) if self.runner is not None else None
+
+    @property
+    def runner(self) -> Any:
+        return self.session.runner
+
+    @property
+    def store(self) -> Any:
+        return self.session.store
+
+    @property
+    def people(self) -> Any:
+        return self.access.people
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return str(self.runner.project.site.name) if self.runner is not None else "galenic"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the values come from a virtual plant."""
+        return self.runner is not None and self.runner.project.plant is not None
+
+    def now(self) -> int:
+        """The plant's time [ns]."""
+        return int((self.runner or self.session).clock.now())
+
+    def twins(self) -> list[str]:
+        return list(self.runner.twins) if self.runner is not None else []
+
+    def caller(self, request: Request) -> Caller:
+        """Who asks for a page; NotSignedIn when nobody does."""
+        return self.access.caller(request, "page")
+
+    async def ask(self, twin: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """A consistent look at a twin."""
+        return await self.runner.ask(twin, function, *args, **options)
+
+    async def call(
+        self, service: str, arguments: Mapping[str, Any], who: Caller, wait: float = TELLING
+    ) -> Job:
+        """Call a service as any other surface does; errors are raised or stand in the job."""
+        job: Job = await asyncio.to_thread(
+            self.session.call, service, dict(arguments), who, wait=wait
+        )
+        return job

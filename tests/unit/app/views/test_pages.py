@@ -1,0 +1,224 @@
+"""Every page behind the sign-in, over a real session with a live simulated tank."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from galenic.app.api import create_app
+from galenic.app.session import Session
+from galenic.app.views import mount
+from galenic.app.views.frame import PLACES
+from galenic.clock import SECOND
+from galenic.connect.memory import MemoryConnector
+from galenic.records import open_site
+from galenic.records.people import People
+from galenic.twin.example import TankPlant, tank
+from galenic.twin.level import Level
+from galenic.twin.pace import PlantClock
+from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
+from galenic.twin.runner import Runner
+from galenic.twin.workers import InlineWorkers
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+T0 = 1_800_000_000 * SECOND
+SPEED = 5.0
+NAME, PASSWORD = "ann", "a long enough password"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def web(folder):
+    """A signed-in browser of a site with one twin; module wide, as NiceGUI has one app."""
+    import argon2
+
+    clock = PlantClock(SPEED, T0)
+    spec = TwinSpec("tank-1", tank(), {}, Level.SHADOW)
+    project = Project(Site("Test <site>", folder), (ConnectionSpec("plc", "memory"),), (spec,))
+    store = open_site(folder, name="Test", clock=clock)
+    people = People(store, hasher=argon2.PasswordHasher(1, 8, 1))
+    people.add(NAME, PASSWORD, ("engineer", "quality"), by="test", reason="test")
+    plant = MemoryConnector(plant=TankPlant(T0), clock=clock, period=1.0, name="plc")
+    runner = Runner(
+        project,
+        store=store,
+        clock=clock,
+        connectors={"plc": plant},
+        workers=InlineWorkers(),
+        speed=SPEED,
+    )
+    await runner.start()
+    session = Session(store, runner)
+    app = create_app(session, people)
+    mount(app)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            await clock.sleep_until(T0 + 10 * SECOND)
+            client.plant, client.runner, client.session = plant, runner, session
+            yield client
+    await runner.stop()
+    session.close()
+    store.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(web):
+    """A function that gives the text of a page, signed in."""
+    answer = await web.post("/api/sign-in", json={"name": NAME, "password": PASSWORD})
+    assert answer.status_code == 200
+
+    async def get(path: str) -> str:
+        answer = await web.get(path)
+        assert answer.status_code == 200, path
+        return said(answer.text)
+
+    return get
+
+
+def said(text: str) -> str:
+    """What a page says: its elements travel as JSON inside of the HTML."""
+    return html.unescape(text).replace('\\"', '"')
+
+
+async def test_without_sign_in_every_page_leads_to_it(web):
+    """First of the module: nobody has signed in yet."""
+    for path, *_ in (*PLACES, ("/twin/tank-1",)):
+        answer = await web.get(path)
+
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?next=")
+
+
+async def test_the_sign_in_page_names_the_site_and_escapes_it(web):
+    text = (await web.get("/sign-in")).text
+
+    assert "Test <site>" not in text.replace("Test \\u003csite\\u003e", "")
+    assert "autocomplete" in text
+
+
+@pytest.mark.parametrize(("path", "title"), [(p, t) for p, t, _ in PLACES])
+async def test_every_place_says_its_name(page, path, title):
+    assert f"<h1>{title}</h1>" in await page(path)
+
+
+async def test_no_page_loads_anything_from_elsewhere(web, page):
+    for path, *_ in (*PLACES, ("/twin/tank-1",)):
+        text = (await web.get(path)).text
+        outside = set(re.findall(r"""(?:src|href)=["'](https?://[^"']+)""", text))
+
+        assert outside == set(), path
+
+
+async def test_the_overview_shows_level_health_and_a_key_figure_with_its_uncertainty(page):
+    text = await page("/")
+
+    assert 'class="level shadow"' in text
+    assert "<b>good</b>" in text
+    assert "±" in text
+
+
+async def test_the_twin_page_draws_trends_in_the_three_styles(page):
+    text = await page("/twin/tank-1")
+
+    for series in ("0:measured", "0:estimated", "0:estimate~gap", "0:fan-mean"):
+        assert series in text
+    assert "proposals and writes" in text
+
+
+@pytest.mark.parametrize("tab", ["What-if", "Estimates", "Control", "Model", "Records"])
+async def test_each_tab_can_be_linked_to(page, tab):
+    text = await page(f"/twin/tank-1?tab={tab}")
+
+    assert "went wrong" not in text
+    assert {"What-if": "Compare", "Estimates": "Innovations", "Control": "Last proposal",
+            "Model": "model identity", "Records": "search words"}[tab] in text  # fmt: skip
+
+
+async def test_an_unknown_twin_is_an_error_with_close_names(page):
+    text = await page("/twin/tank-2")
+
+    assert "state failed" in text
+    assert "tank-1" in text
+
+
+async def test_every_service_has_a_form_with_all_its_arguments(page, web):
+    for entry in web.session.services().values():
+        text = await page(f"/services/{entry.stage}/{entry.name}")
+
+        assert "state failed" not in text
+        for field in entry.form()["fields"]:
+            assert field["label"] in text, f"{entry.full_name}: {field['name']}"
+
+
+async def test_a_form_is_filled_in_from_its_address(page):
+    assert '"5 min"' in await page("/services/twins/forecast?horizon=5%20min")
+
+    text = await page(
+        "/services/models/simulate?values=a%20%3D%201;b%20%3D%202&outputs=x;y&doses=t"
+    )
+    assert "a = 1" in text
+    assert "state failed" not in text
+
+
+async def test_a_job_has_a_permanent_page_with_plots_and_provenance(page, web):
+    answer = await web.post("/api/services/twins/forecast", json={"twin": "tank-1"})
+    for _ in range(100):
+        if answer.status_code == 200:
+            break
+        assert answer.status_code == 202, answer.text
+        await asyncio.sleep(0.1)
+        answer = await web.get(answer.headers["Location"])
+    text = await page(f"/jobs/{answer.json()['id']}")
+
+    assert "Where it comes from" in text
+    assert "nicegui-echart" in text or "echart" in text
+    assert "Download JSON" in text
+
+
+async def test_a_failed_job_says_what_where_and_what_to_try(page, web):
+    given = {"twin": "tank-1", "quantity": "contnt", "to": "3", "reason": "r"}
+    await web.post("/api/services/twins/target", json=given)
+    failed = next(job for job in web.session.jobs() if job.state == "failed")
+    text = await page(f"/jobs/{failed.id}")
+
+    assert "state failed" in text
+    assert "Traceback" not in text
+
+
+async def test_the_data_page_shows_age_quality_and_counters_of_each_tag(page, web):
+    text = await page("/data")
+
+    for tag in web.runner.twin("tank-1").channels:
+        assert tag in text
+    assert "received" in text
+    assert "connected" in text
+
+
+async def test_a_lost_connection_is_a_banner_on_every_page(page, web):
+    web.plant.lose("the cable was pulled")
+    await asyncio.sleep(0.3)
+    try:
+        text = await page("/")
+    finally:
+        web.plant.restore()
+
+    assert "banner" in text
+    assert "the cable was pulled" in text
+
+
+async def test_settings_show_people_and_no_secrets(page):
+    text = await page("/settings")
+
+    assert NAME in text
+    assert "argon2" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -48,7 +49,7 @@ ESTIMATORS = {
 }
 
 values = st.floats(-1.0, 4.0, allow_nan=False, width=32)
-times = st.integers(1, 50)
+times = st.integers(-3, 50)  # the twin begins at 0: inputs before it still hold
 
 
 @st.composite
@@ -104,6 +105,29 @@ def test_any_order_of_arrival_ends_in_the_same_state(definition, data):
     assert one.inputs == two.inputs
     assert one.monitor == two.monitor
     assert one.track == two.track
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_withdrawing_a_repeated_sample_leaves_the_other(order):
+    """A device sent one value twice; one of the two is withdrawn, before or after the other."""
+    first, again = (Sample("Tank.Out", 1.5, "", at(5), at(5), source_key=k) for k in ("a", "b"))
+    events = [first, again, Correction("a", None, "", at(56), "Ann", "sent twice")]
+
+    told = state_after(watched_tank(), [events[i] for i in order])
+
+    assert told.belief.identity == state_after(watched_tank(), [again]).belief.identity
+    assert told.folded == 1
+
+
+def test_an_input_set_before_the_beginning_can_be_corrected():
+    feed = Sample("Tank.Feed", 1.0, "", at(-30), at(1), source_key="f")
+    older = Sample("Tank.Feed", 3.0, "", at(-60), at(1), source_key="o")
+    corrected = [feed, older, Correction("f", 2.0, "", at(2), "Ann", "misread")]
+    withdrawn = [feed, older, Correction("f", None, "", at(2), "Ann", "misread")]
+
+    assert state_after(watched_tank(), [feed, older]).inputs["u0"] == 1.0
+    assert state_after(watched_tank(), corrected).inputs["u0"] == 2.0
+    assert state_after(watched_tank(), withdrawn).inputs["u0"] == 3.0
 
 
 def test_the_distance_of_checkpoints_changes_nothing():

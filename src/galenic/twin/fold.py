@@ -87,7 +87,7 @@ class Mechanics:
         """The state after all entries of one time."""
         time = entries[0].time
         bypassed = {bypass.tag for bypass in bypasses if bypass.covers(time)}
-        entries = [entry for entry in entries if entry.tag not in bypassed]
+        entries = told_once([entry for entry in entries if entry.tag not in bypassed])
         if all(self._changes_nothing(state, entry) for entry in entries):
             return replace(state, time=time, track=self._moved(state, time))
         state = self._predicted(state, time)
@@ -178,6 +178,18 @@ class Mechanics:
         if entry.rank == ACTION and action is not None and state.belief.time == entry.time:
             return self._attempt(state, lambda: self.estimator.act(state.belief, action))
         return state
+
+
+def told_once(entries: list[Entry]) -> list[Entry]:
+    """Entries of one time without observations that say again what another one says.
+
+    Repeats stay in the fold: when the one that counts is corrected away, the next one counts.
+    """
+    kept: dict[tuple[object, ...], Entry] = {}
+    for entry in entries:
+        again = (entry.tag, entry.value) if entry.rank == OBSERVATION else (entry.order,)
+        kept.setdefault(again, entry)
+    return list(kept.values())
 
 
 def throughput(rules: GenealogyRules, state: State, estimator: Estimator) -> float:

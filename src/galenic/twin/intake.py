@@ -105,39 +105,31 @@ def _insert(twin: Twin, entry: Entry, received: int) -> list[Effect]:
     amended = twin._amended.get(entry.key)
     if amended is not None:
         return _amend(twin, entry.key, entry)
-    if entry.rank in (INPUT, WATCH) and entry.time < twin.began:
-        return _held_before(twin, entry)
+    entry = _in_force(twin, entry)
     if entry.time <= twin.fold.horizon:
         return _too_late(twin, entry.tag, entry.key, entry.time, received)
     effects: list[Effect] = list(twin.alarms.clear(f"late:{entry.tag}", received))
     others = twin.fold.others(entry) if entry.action is None else []
-    same = next((other for other in others if other.value == entry.value), None)
-    if same is not None:
-        twin._count(entry.tag, "duplicates")
-        if entry.key < same.key:
-            twin.fold.remove(same.key)
-            twin.fold.insert(entry)
-        return effects
-    twin._count(entry.tag, "accepted")
+    repeated = any(other.value == entry.value for other in others)
+    twin._count(entry.tag, "duplicates" if repeated else "accepted")
     twin.fold.insert(entry)
-    conflict = others and entry.rank != INPUT
+    conflict = others and not repeated and entry.rank != INPUT
     return effects + (_conflict(twin, entry, others, received) if conflict else [])
 
 
-def _held_before(twin: Twin, entry: Entry) -> list[Effect]:
-    """An input or lot set before the twin began holds from its beginning; the newest one."""
-    known = twin._initial.get(entry.tag)
-    if known is not None and known >= (entry.time, entry.key):
-        twin._count(entry.tag, "duplicates")
-        return []
-    if twin.began <= twin.fold.horizon:
-        return _too_late(twin, entry.tag, entry.key, entry.time, twin.now)
-    if known is not None:
-        twin.fold.remove(known[1])
-    twin._initial[entry.tag] = (entry.time, entry.key)
-    twin._count(entry.tag, "accepted")
-    twin.fold.insert(replace(entry, time=twin.began))
-    return []
+def _folds_at(twin: Twin, time: int) -> int:
+    """When something of this tag and source time takes effect in the fold.
+
+    What was before the beginning never did, or holds from the beginning: it can be amended.
+    """
+    return max(time, twin.began)
+
+
+def _in_force(twin: Twin, entry: Entry) -> Entry:
+    """An input or lot set before the twin began holds from its beginning; the newest one counts."""
+    if entry.rank not in (INPUT, WATCH) or entry.time >= twin.began:
+        return entry
+    return replace(entry, time=twin.began, received=entry.time - twin.began)
 
 
 def _conflict(twin: Twin, entry: Entry, others: list[Entry], received: int) -> list[Effect]:
@@ -172,11 +164,12 @@ def action(twin: Twin, action: Action) -> list[Effect]:
         return twin._refused(f"action on {action.target}", action.received_time, error)
     twin._seen[action.key] = (action.source_time, action.target)
     effects: list[Effect] = []
+    holds = action.value is not None
     if action.amends:
         effects += _amendment(twin, action.amends, action.received_time, action.key, action)
-        if action.value is None or twin._amended[action.amends][1] != action.key:
-            return effects
-    effects += _insert(twin, entry_of_action(action, value), action.received_time)
+        holds = holds and twin._amended.get(action.amends, (0, ""))[1] == action.key
+    if holds:
+        effects += _insert(twin, entry_of_action(action, value), action.received_time)
     record = Record(
         "action", action.received_time, twin.id, action.to_dict(), action.who, action.reason
     )
@@ -232,11 +225,11 @@ def _amendment(twin: Twin, key: str, received: int, by: str, event: Event) -> li
     known = twin._amended.get(key)
     if known is not None and known[:2] >= (received, by):
         return []
+    seen = twin._seen.get(key)
+    if seen is not None and _folds_at(twin, seen[0]) <= twin.fold.horizon:
+        return _too_late(twin, seen[1], key, seen[0], received)
     if known is not None and isinstance(known[2], Action):
         twin.fold.remove(known[1])
-    seen = twin._seen.get(key)
-    if seen is not None and seen[0] <= twin.fold.horizon:
-        return _too_late(twin, seen[1], key, seen[0], received)
     twin._amended[key] = (received, by, event)
     if seen is None:
         return []
@@ -254,10 +247,12 @@ def _amend(twin: Twin, key: str, entry: Entry | None) -> list[Effect]:
     if channel is None or not isinstance(event, Correction):
         return []
     time = seen[0] if seen else received
-    version = Sample(tag, event.value, event.unit, time, received, source_key=key)
-    reading = _gridded(twin, channel, channel.read(version))
+    said = Sample(tag, event.value, event.unit, time, received, source_key=key)
+    reading = _gridded(twin, channel, channel.read(said))
     if isinstance(reading, Rejected):
         error = DataError(reading.reason, where=f"correction of {tag}")
         return twin._refused(f"correction of {tag}", received, error)
-    twin.fold.insert(entry_of_reading(reading, channel.role, received))
+    version = _in_force(twin, entry_of_reading(reading, channel.role, received))
+    if version.time > twin.fold.horizon:
+        twin.fold.insert(version)
     return []

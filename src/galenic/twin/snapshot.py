@@ -21,7 +21,7 @@ from galenic.twin.health import Health, Reason
 from galenic.twin.level import Levels
 from galenic.twin.twin import Twin
 
-FORMAT = 2
+FORMAT = 3
 
 
 def snapshot(twin: Twin) -> bytes:
@@ -36,7 +36,6 @@ def snapshot(twin: Twin) -> bytes:
             "values": dict(twin.values),
             "now": twin.now,
             "began": twin.began,
-            "initial": {tag: list(known) for tag, known in twin._initial.items()},
             "watching": twin.watching,
             "base": base,
             "entries": json.dumps([_row(entry) for entry in twin.fold.entries]),
@@ -93,7 +92,6 @@ def restore(definition: TwinDefinition, data: bytes) -> Twin:
             hint="replay the journal, or evolve the twin to the new version",
         )
     twin = Twin(definition, record["id"], record["values"], start=record["began"])
-    twin._initial = {tag: (time, key) for tag, (time, key) in record["initial"].items()}
     twin.now, twin.watching = record["now"], record["watching"]
     entries = [_entry(row) for row in json.loads(record["entries"])]
     twin.fold.restored(record["base"], entries, record["watermark"])

@@ -75,7 +75,6 @@ class Twin:
         self.alarms = Alarms()
         self.now = start
         self.began = start
-        self._initial: dict[str, tuple[int, str]] = {}
         self.watching = start + nanoseconds(definition.history)
         self.latest: dict[str, Latest] = {}
         self.counters: dict[str, Counters] = {}

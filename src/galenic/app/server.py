@@ -213,7 +213,7 @@ async def _web(
 
 async def _until(stop: asyncio.Event, runner: Any, duration: float | None) -> None:
     """Wait for the end: asked for, reached, or forced by a failure."""
-    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(runner._ended.wait())]
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(runner.ended())]
     if duration is not None:
         until = runner.clock.now() + nanoseconds(duration)
         waits.append(asyncio.ensure_future(runner.clock.sleep_until(until)))

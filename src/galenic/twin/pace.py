@@ -1,4 +1,4 @@
-"""Plant time over wall time: a clock that follows the plant, and whether the pace is held."""
+"""Plant time over wall time: a clock that follows the plant, the pace held, and what is due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
-from galenic.clock import ScaledClock, seconds
+from galenic.clock import ScaledClock, nanoseconds, seconds
 
 SPAN = 10.0
 
@@ -60,3 +60,18 @@ class Pace:
             "behind": self.is_behind,
             "skipped": self.skipped,
         }
+
+
+class Due:
+    """When something was done last that is done now and then."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}
+
+    def is_due(self, what: str, now: int, every: float, *, at_once: bool = False) -> bool:
+        """Whether ``every`` seconds have passed; the first time counts from its first question."""
+        due = self._next.get(what)
+        if due is not None and now < due:
+            return False
+        self._next[what] = now + nanoseconds(every)
+        return due is not None or at_once

@@ -1,0 +1,168 @@
+"""What the runner makes durable: journal, decisions, outcomes of writes, checkpoints.
+
+All of it happens in one thread, in the order in which it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from galenic.clock import Clock
+from galenic.errors import StorageError
+from galenic.records import Checkpoint, open_site
+from galenic.signals import Correction, Effect, Record, Sample, Write
+from galenic.twin import resume, writer
+from galenic.twin.concurrency import Pool
+from galenic.twin.inbox import Item
+from galenic.twin.problems import Problems
+from galenic.twin.project import Project
+from galenic.twin.twin import Twin
+
+RETRY = 1.0
+Outcomes = list[tuple[Item, str, list[Effect]]]
+
+
+class Keeper:
+    """The records of a site, as the runner keeps them.
+
+    Parameters
+    ----------
+    project : Project
+    store : Store, optional
+        The project's own folder when not given; one that is given stays open at the end.
+
+    Attributes
+    ----------
+    decisions : mapping of id to Decisions
+        What each twin has decided, and how far its journal has been applied.
+    patient : bool
+        Whether it goes on trying while the store refuses. A full disk stops acting, not the
+        process; at the end of a run nobody can wait for it.
+    """
+
+    def __init__(self, project: Project, store: Any, clock: Clock, problems: Problems) -> None:
+        self.store = store
+        self.decisions: dict[str, resume.Decisions] = {}
+        self.patient = True
+        self._site = project.site
+        self._clock = clock
+        self._problems = problems
+        self._owns_store = store is None
+        self._disk = Pool(1, "galenic-disk")
+
+    async def open(self) -> None:
+        """Open the site's folder, unless a store was given."""
+        if self.store is None:
+            site = self._site
+            self.store = await self._disk.run(
+                partial(open_site, site.folder, name=site.name, clock=self._clock)
+            )
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+        if self._owns_store and self.store is not None:
+            await self._disk.run(self.store.close)
+
+    def end(self) -> None:
+        """End the thread."""
+        self._disk.end()
+
+    def back(self, back: resume.Return) -> None:
+        """A twin has come back: enter what has to be told."""
+        id = back.twin.id
+        self.decisions[id] = back.decisions
+        with self.store.transaction() as tx:
+            for record in back.records:
+                tx.ledger(record)
+            tx.put(resume.DECISIONS, id, back.decisions.to_dict())
+
+    async def open_intentions(self) -> list[Any]:
+        """Intended writes without an outcome."""
+        return await self._disk.run(partial(resume.open_intentions, self.store))
+
+    async def journal(self, items: list[Item], targets: Callable[[Item], list[str]]) -> None:
+        """Raw events and the order in which each twin will apply them, in one commit."""
+        await self._durably(partial(self._journal, items, targets))
+
+    async def commit(self, outcomes: Outcomes) -> None:
+        """What was decided: ledger entries of the twins, and intentions before any write."""
+        await self._durably(partial(self._commit, outcomes))
+
+    async def enter(self, *records: Record) -> None:
+        """Ledger entries."""
+        await self._durably(partial(self._enter, records))
+
+    async def save(self, twin: Twin, fold: Pool, reason: str) -> None:
+        """A checkpoint of a twin at its journal position."""
+        point, belief = await fold.run(partial(self._point, twin))
+        await self._durably(partial(self._save, point, belief, reason))
+
+    async def seal(self, until: int, now: int) -> None:
+        """Move samples before ``until`` [ns] to sealed segments."""
+        await self._durably(lambda: self.store.seal(until, now) and None)
+
+    async def _durably(self, work: Callable[[], None]) -> None:
+        while True:
+            try:
+                await self._disk.run(work)
+            except StorageError as error:
+                self._problems.tell("store", str(error))
+                if not self.patient:
+                    raise
+                await asyncio.sleep(RETRY)
+            else:
+                self._problems.solved("store")
+                return
+
+    def _journal(self, items: list[Item], targets: Callable[[Item], list[str]]) -> None:
+        now = self._clock.now()
+        with self.store.transaction() as tx:
+            offsets = tx.journal([item.event for item in items], now)
+            for id, decisions in self.decisions.items():
+                mine = [
+                    offset
+                    for offset, item in zip(offsets, items, strict=True)
+                    if id in targets(item)
+                ]
+                if mine:
+                    decisions.position = tx.applied(id, mine, now)
+            tx.samples([item.event for item in items if isinstance(item.event, Sample)])
+            for item in items:
+                if isinstance(item.event, Correction):
+                    place = self.store.locate(item.event.amends)
+                    if place is not None:
+                        tx.correct(item.event, *place)
+
+    def _commit(self, outcomes: Outcomes) -> None:
+        with self.store.transaction() as tx:
+            for _, id, effects in outcomes:
+                decisions = self.decisions[id]
+                for effect in effects:
+                    if resume.decides(effect):
+                        decisions.add(effect)
+                        tx.ledger(
+                            writer.intended(id, effect) if isinstance(effect, Write) else effect
+                        )
+            for id in {id for _, id, _ in outcomes}:
+                tx.put(resume.DECISIONS, id, self.decisions[id].to_dict())
+
+    def _enter(self, records: Iterable[Record]) -> None:
+        with self.store.transaction() as tx:
+            for record in records:
+                tx.ledger(record)
+
+    def _point(self, twin: Twin) -> tuple[Checkpoint, str]:
+        data, belief = twin.snapshot(), twin.belief.identity
+        position = self.decisions[twin.id].position
+        return Checkpoint(twin.id, position, self._clock.now(), data), belief
+
+    def _save(self, point: Checkpoint, belief: str, reason: str) -> None:
+        with self.store.transaction() as tx:
+            tx.checkpoint(point)
+            facts = {"position": point.position, "belief": belief, "time": point.time}
+            tx.put(resume.BELIEFS, point.subject, facts)
+            if reason != "checkpoint":
+                tx.ledger(Record("stop", point.time, point.subject, facts, reason=reason))

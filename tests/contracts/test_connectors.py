@@ -82,7 +82,7 @@ async def replay(queue: int) -> AsyncIterator[Rig]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[TagServer]:
-    async with TagServer(TAGS, on_write=up_to_12_mm, history=86_400.0) as server:
+    async with TagServer(TAGS, on_write=up_to_12_mm, history=86_400.0, scanned=False) as server:
         yield server
 
 

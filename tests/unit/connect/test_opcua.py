@@ -53,7 +53,7 @@ def connector(endpoint: str, **options) -> OpcUaConnector:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[TagServer]:
-    async with TagServer(TAGS, on_write=limited, history=3600.0) as server:
+    async with TagServer(TAGS, on_write=limited, history=3600.0, scanned=False) as server:
         yield server
 
 
@@ -120,6 +120,33 @@ async def test_a_tag_without_a_value_yet_is_bad(client):
     (sample,) = await take(client.subscribe(["Line.Silent"]), 1)
 
     assert (sample.quality, sample.value, sample.status) == (Quality.BAD, None, 0x80320000)
+
+
+async def test_what_a_device_holds_before_its_first_scan_is_not_shown(start):
+    """Zeros of registers that nothing has measured yet would be alarms."""
+    tags = ["Press.MainForce", "Line.Silent", "Press.FillDepth", "Line.Lot"]
+    zero, nothing = force(0.0, start), Sample("Line.Silent", 3.0, "kN", start, start)
+    depth = Sample("Press.FillDepth", 9.0, "mm", start, start)
+    lot = Sample("Line.Lot", "A-1", "", start, start)
+    async with TagServer(TAGS, on_write=limited) as server:
+        client = connector(server.endpoint)
+        await client.open()
+        await server.publish([zero, nothing, depth, lot])
+        held = await client.read(tags)
+        await client.write("Press.FillDepth", 9.5, "mm", "key")
+        after_a_write = await client.read(tags[:2])
+        await server.publish([force(7.5, start + SECOND)])
+        scanned = await client.read(tags)
+        await server.publish([force(0.0, start + 2 * SECOND)])
+        (stopped,) = await client.read(tags[:1])
+        await client.close()
+
+    assert [s.value for s in held] == [None, None, 9.0, "A-1"]
+    assert {s.status for s in held[:2]} == {0x80320000}
+    assert [s.value for s in after_a_write] == [None, None]
+    assert [s.value for s in scanned] == [7.5, 3.0, 9.5, "A-1"]
+    assert scanned[1].source_time == start
+    assert (stopped.value, stopped.quality) == (0.0, Quality.GOOD)
 
 
 async def test_no_value_between_two_publications_is_lost(server, client, start):

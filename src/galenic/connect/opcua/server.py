@@ -68,6 +68,10 @@ class TagServer:
         Gives the time of writes; the system clock by default.
     history : float [s]
         How long values are kept for HistoryRead; 0 keeps none.
+    scanned : bool, optional
+        Whether the tags are registers of a device, whose first publication is what they held
+        when it was switched on: measured numbers (those that nobody may write) then wait for
+        initial data until the second. So it is by default where writes are asked about.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class TagServer:
         on_write: WriteHandler | None = None,
         clock: Clock | None = None,
         history: float = 0.0,
+        scanned: bool | None = None,
         name: str = "galenic tag server",
     ) -> None:
         self.tags = {info.tag: info for info in tags}
@@ -90,6 +95,8 @@ class TagServer:
         self._asked = check_endpoint(endpoint)
         self._on_write = on_write
         self._history = TagHistory(history)
+        self._scanned = on_write is not None if scanned is None else scanned
+        self._waiting: list[Sample] | None = None
         self._server: Server | None = None
         self._nodes: dict[str, ua.NodeId] = {}
         self._names: dict[ua.NodeId, str] = {}
@@ -112,6 +119,7 @@ class TagServer:
         if self._server is not None:
             return
         self._check_port()
+        self._waiting = None
         server = Server(user_manager=_Users(self.users))
         server.set_endpoint(self._asked)
         server.set_server_name(self.name)
@@ -164,10 +172,27 @@ class TagServer:
         await self.stop()
 
     async def publish(self, samples: Iterable[Sample]) -> None:
-        """Set the tags of ``samples``, in order, each with its source time and status.
+        """Set the tags of ``samples``, in order, each with its source time and status."""
+        await self._set(self._known_by_now(samples))
 
-        The attribute is written directly: through a node's ``write_value`` it costs a third more.
-        """
+    def _known_by_now(self, samples: Iterable[Sample]) -> Iterable[Sample]:
+        """The samples without what was not measured yet, and then with what still holds of it."""
+        if not self._scanned or self._waiting == []:
+            return samples
+        given = list(samples)
+        if self._waiting is None:
+            self._waiting = [s for s in given if self._is_measured(s)]
+            return [s for s in given if not self._is_measured(s)]
+        renewed = {sample.tag for sample in given}
+        held, self._waiting = [s for s in self._waiting if s.tag not in renewed], []
+        return [*held, *given]
+
+    def _is_measured(self, sample: Sample) -> bool:
+        info = self.tags.get(sample.tag)
+        return info is not None and not info.writable and info.type in ("float", "int")
+
+    async def _set(self, samples: Iterable[Sample]) -> None:
+        """Write the attributes directly: through a node's ``write_value`` it costs a third more."""
         if self._server is None:
             raise ConnectionLost(f"{self.name} is not started", hint="call start() first")
         space = self._server.iserver.aspace
@@ -200,7 +225,7 @@ class TagServer:
                 return ua.StatusCode(BAD_INTERNAL_ERROR)
         if result.outcome != FAILED:
             held = data.Value.Value if result.read_back is None else result.read_back
-            await self.publish([Sample(info.tag, held, info.unit, now, now)])
+            await self._set([Sample(info.tag, held, info.unit, now, now)])
         return ua.StatusCode(result.status)
 
     async def _protect(self, server: Server) -> None:

@@ -99,7 +99,10 @@ class Controller(Protocol):
     """Proposes actions from a belief; keeps no state between calls that changes its answer."""
 
     def propose(self, belief: Any, goal: Goal, limits: Limits) -> Proposal:
-        """The next action. Never raises for want of time: it answers with a fallback."""
+        """The next action. Never raises for want of time: it answers with a fallback.
+
+        One that keeps a warm start has ``forget()``, after which answers depend on arguments only.
+        """
 
 
 Forewarning = Callable[[Any, Goal], Sequence[tuple[float, Mapping[str, float]]]]

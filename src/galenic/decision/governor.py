@@ -56,6 +56,12 @@ class ReferenceGovernor:
                 high = share
         return self._marked(best, self._towards(goal, held, low).targets, low, begun)
 
+    def forget(self) -> None:
+        """Drop the warm start of the controller that plans."""
+        forget = getattr(self.controller, "forget", None)
+        if forget is not None:
+            forget()
+
     def breaks(self, proposal: Proposal) -> float:
         """The worst planned distance outside of a limit, relative to the limit's width."""
         worst = 0.0

@@ -134,6 +134,10 @@ class MPC:
         self._last = solution
         return self._proposal(solution, targets, before, elapsed)
 
+    def forget(self) -> None:
+        """Drop the warm start."""
+        self._last = None
+
     def _targets(self, goal: Goal) -> np.ndarray[Any, Any]:
         missing = [path for path in self.tracked if path not in goal.targets]
         if missing:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from galenic.clock import nanoseconds, seconds, to_iso
 from galenic.decision.goal import Goal
 from galenic.errors import UnknownName
-from galenic.identity import generator
 from galenic.inference.belief import Belief
 from galenic.inference.estimator import Forecast, Schedule
 from galenic.signals import Action, Compute
+from galenic.twin import foresight
+from galenic.twin.acting import limits_si
+from galenic.twin.foresight import Feedback, Question, planned
 from galenic.twin.level import Level
+from galenic.twin.work import foreseeing
 from galenic.units import from_si, unit, value_in
 
 if TYPE_CHECKING:
@@ -111,16 +114,48 @@ def _coming(twin: Twin) -> list[tuple[int, dict[str, float]]]:
 
 
 def _planned(twin: Twin) -> list[tuple[int, dict[str, float]]]:
-    """The moves that a twin that may act will make: each step of its plan from its beginning."""
-    proposal, begin = twin.acting.proposal, twin.acting.proposed_at
-    if twin.level < Level.TWIN or not proposal.get("plan"):
-        return []
-    starts = [0.0, *proposal["times"][:-1]]
-    rows = []
-    for k, start in enumerate(starts):
-        values = {path: moves[k] for path, moves in proposal["plan"].items() if k < len(moves)}
-        rows.append((begin + nanoseconds(start), values))
-    return rows
+    """The moves that a twin that may act will make."""
+    return planned(twin.acting.proposed_at, twin.acting.proposal) if _acts(twin) else []
+
+
+def _acts(twin: Twin) -> bool:
+    return twin.level >= Level.TWIN and bool(twin.acting.proposal.get("plan"))
+
+
+def _feedback(twin: Twin, held: Mapping[str, float]) -> Feedback | None:
+    """How the controller goes on acting, where it does."""
+    if not _acts(twin) or twin.definition.controller is None:
+        return None
+    return Feedback(
+        twin.acting.proposed_at,
+        {name: twin.acting.proposal[name] for name in ("plan", "times")},
+        dict(twin.targets),
+        dict(twin.fold.state.inputs),
+        limits_si(twin),
+        dict(held),
+        twin.definition.forewarning,
+    )
+
+
+def question(
+    twin: Twin,
+    belief: Belief,
+    horizon: float | None = None,
+    every: float | None = None,
+    outputs: Sequence[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    actions: Sequence[Action] = (),
+) -> Question:
+    """What a forecast of this twin asks for, here or in a worker; arguments as ``forecast``."""
+    held = inputs_si(twin, changes or {})
+    return Question(
+        belief.time + nanoseconds(horizon or twin.definition.horizon),
+        every or twin.definition.every,
+        schedule(twin, held, actions),
+        tuple(outputs) if outputs else shown(twin),
+        (twin.id, "forecast", belief.time),
+        _feedback(twin, held),
+    )
 
 
 def forecast(
@@ -144,29 +179,28 @@ def forecast(
         Future doses and the like.
     """
     belief = at_now(twin)
-    return twin.estimator.forecast(
-        belief,
-        belief.time + nanoseconds(horizon or twin.definition.horizon),
-        every or twin.definition.every,
-        schedule(twin, inputs_si(twin, changes or {}), actions),
-        tuple(outputs) if outputs else shown(twin),
-        generator(twin.id, "forecast", belief.time),
-    )
+    asked = question(twin, belief, horizon, every, outputs, changes, actions)
+    control = twin.definition.controller if asked.feedback is not None else None
+    controller = foreseeing(control.factory, twin.system, control.options) if control else None
+    return foresight.forecast(twin.estimator, belief, asked, controller)
 
 
-def forecast_task(twin: Twin) -> Compute:
-    """The running forecast as a task for a worker process: it takes longer than a fold step."""
+def forecast_task(
+    twin: Twin,
+    horizon: float | None = None,
+    every: float | None = None,
+    outputs: Sequence[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    actions: Sequence[Action] = (),
+) -> Compute:
+    """A forecast as a task for a worker process: it takes longer than a fold step."""
     belief = at_now(twin)
     arguments = {
         "definition": replace(twin.definition, model=None),
         "system": twin.system,
         "identity": f"{twin.definition.name} {twin.definition.version}",
         "belief": belief.to_bytes(),
-        "until": belief.time + nanoseconds(twin.definition.horizon),
-        "every": twin.definition.every,
-        "schedule": schedule(twin),
-        "outputs": shown(twin),
-        "seed": (twin.id, "forecast", belief.time),
+        "question": question(twin, belief, horizon, every, outputs, changes, actions),
     }
     return Compute(f"{twin.id}:forecast", "galenic.twin.work:forecast", arguments, twin.now, 30.0)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from galenic.decision.goal import Goal
 from galenic.errors import DataError
-from galenic.identity import canonical_json, generator
+from galenic.identity import canonical_json
 from galenic.inference.belief import Belief
+from galenic.twin import foresight
+from galenic.twin.foresight import Question
 
 _MADE: dict[tuple[str, str, bytes], Any] = {}
 
@@ -35,7 +37,7 @@ def propose(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``inputs`` (SI by path) to apply now, and what the controller adds: ``plan`` (list of
+        ``inputs`` (SI by path) to apply now, and what the controller adds: ``plan``
         [ns, {path: SI}]), ``forecast``, ``reasons``, ``slack``, ``status``.
     """
     controller = _controller(arguments)
@@ -51,10 +53,18 @@ def propose(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _controller(arguments: Mapping[str, Any]) -> Any:
-    system, options = arguments["system"], arguments["options"]
-    key = (arguments["factory"], system.identity, canonical_json(options))
+    return _made("propose", arguments["factory"], arguments["system"], arguments["options"])
+
+
+def foreseeing(factory: str, system: Any, options: Mapping[str, Any]) -> Any:
+    """A controller to be asked along a forecast; not the one that acts, whose warm start it is."""
+    return _made("foresee", factory, system, options)
+
+
+def _made(purpose: str, factory: str, system: Any, options: Mapping[str, Any]) -> Any:
+    key = (f"{purpose} {factory}", system.identity, canonical_json(options))
     if key not in _MADE:
-        _MADE[key] = named(arguments["factory"])(system, **options)
+        _MADE[key] = named(factory)(system, **options)
     return _MADE[key]
 
 
@@ -66,19 +76,15 @@ def forecast(arguments: Mapping[str, Any]) -> dict[str, Any]:
     arguments : mapping
         What ``galenic.twin.look.forecast_task`` gives.
     """
-    system = arguments["system"]
+    system, definition = arguments["system"], arguments["definition"]
+    asked: Question = arguments["question"]
     key = ("forecast", system.identity, arguments["identity"].encode())
     if key not in _MADE:
-        _MADE[key] = arguments["definition"].make_estimator(system)
-    made = _MADE[key].forecast(
-        Belief.from_bytes(arguments["belief"]),
-        arguments["until"],
-        arguments["every"],
-        arguments["schedule"],
-        arguments["outputs"],
-        generator(*arguments["seed"]),
-    )
-    return dict(made.to_dict())
+        _MADE[key] = definition.make_estimator(system)
+    control = definition.controller if asked.feedback is not None else None
+    controller = foreseeing(control.factory, system, control.options) if control else None
+    belief = Belief.from_bytes(arguments["belief"])
+    return dict(foresight.forecast(_MADE[key], belief, asked, controller).to_dict())
 
 
 def warm_up() -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.special import ndtr
 
-from galenic.decision.goal import Controller, Goal, Limits, Proposal
+from galenic.decision.goal import Goal, Limits, Proposal
 from galenic.decision.governor import ReferenceGovernor
 from galenic.decision.mpc import MPC, Soft
 from galenic.modeling.system import System
@@ -74,10 +74,14 @@ class LineController:
     ``risk``, with the content of powder in the feed frame as the belief has it.
     """
 
-    planner: Controller
+    planner: ReferenceGovernor
     low: float = 0.95
     high: float = 1.05
     risk: float = 0.5
+
+    def forget(self) -> None:
+        """Drop the planner's warm start."""
+        self.planner.forget()
 
     def propose(self, belief: Any, goal: Goal, limits: Limits) -> Proposal:
         """Moves of the planner, with the gate."""

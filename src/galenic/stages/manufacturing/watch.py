@@ -96,7 +96,7 @@ class Watch:
 
     def _foretell(self, twin: Twin, second: int) -> None:
         forecast = twin.forecast(max(AHEAD), 60.0, tuple(FORETOLD))
-        begin = int(forecast.times[0]) - 60 * 10**9
+        begin = int(forecast.times[0])
         for name in FORETOLD:
             low, high = forecast.band(name, 0.9)
             mean = forecast.mean[:, forecast.column(name)]

@@ -102,7 +102,7 @@ def tank() -> TwinDefinition:
         shown=("y0", "x0"),
         fold=FoldRules(lateness=60.0, checkpoint=10.0),
         health=HealthRules(window=20),
-        genealogy=GenealogyRules({"Tank.Lot": Residence(20.0, 2.0)}, ("u0",)),
+        genealogy=GenealogyRules({"Tank.Lot": Residence(20.0, 2.0)}, ("u0",), "Tank.Running"),
         horizon=60.0,
         every=5.0,
     )

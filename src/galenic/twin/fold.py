@@ -25,7 +25,7 @@ from galenic.inference.estimator import Estimator
 from galenic.inference.evidence import Bundle, Observation
 from galenic.inference.packing import packable
 from galenic.twin.binding import Bypass, Channel
-from galenic.twin.events import ACTION, INPUT, OBSERVATION, Entry
+from galenic.twin.events import ACTION, INPUT, OBSERVATION, WATCH, Entry
 from galenic.twin.genealogy import GenealogyRules, Track
 from galenic.twin.health import HealthRules, Monitor
 
@@ -98,6 +98,8 @@ class Mechanics:
         return replace(state, folded=state.folded + len(entries))
 
     def _changes_nothing(self, state: State, entry: Entry) -> bool:
+        if entry.rank == WATCH:
+            return self._tracked(state, entry) is state.track
         return entry.rank == INPUT and state.inputs.get(entry.quantity) == entry.value
 
     def _attempt(self, state: State, do: Callable[[], Belief]) -> State:
@@ -167,10 +169,8 @@ class Mechanics:
         return state.monitor.judged(verdicts, self.health.window)
 
     def _affected(self, state: State, entry: Entry) -> State:
-        if isinstance(entry.value, str):
-            if self.genealogy is None or entry.tag not in self.genealogy.points:
-                return state
-            return replace(state, track=state.track.changed(entry.tag, entry.time, entry.value))
+        if entry.rank == WATCH or isinstance(entry.value, str):
+            return replace(state, track=self._tracked(state, entry))
         if entry.quantity in state.inputs and (entry.action is None or entry.action.what == "set"):
             value = float(entry.value or 0.0)
             return replace(state, inputs={**state.inputs, entry.quantity: value})
@@ -178,6 +178,18 @@ class Mechanics:
         if entry.rank == ACTION and action is not None and state.belief.time == entry.time:
             return self._attempt(state, lambda: self.estimator.act(state.belief, action))
         return state
+
+    def _tracked(self, state: State, entry: Entry) -> Track:
+        """Where material is, after a lot or the line's own state has changed."""
+        rules, track = self.genealogy, state.track
+        if rules is None:
+            return track
+        if isinstance(entry.value, str):
+            known = entry.tag in rules.points
+            return track.changed(entry.tag, entry.time, entry.value) if known else track
+        standing = not entry.value
+        moved = entry.tag == rules.running and standing != track.standing
+        return replace(track, standing=standing) if moved else track
 
 
 def told_once(entries: list[Entry]) -> list[Entry]:

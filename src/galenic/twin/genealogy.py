@@ -72,10 +72,17 @@ class GenealogyRules:
         Feeding points: the tag of the lot (a text tag, as "Line.Lot") or the target of lot Actions.
     throughput : tuple of str
         Quantities whose sum is the mass flow through the line (inputs, or names of the belief).
+    running : str, optional
+        Tag that is 0 or false while the line stands: nothing moves then, whatever the set points.
     """
 
     points: Mapping[str, Residence]
     throughput: tuple[str, ...]
+    running: str = ""
+
+    def watches(self, tag: str) -> bool:
+        """Whether what this tag says changes where material is."""
+        return tag in self.points or tag == self.running
 
 
 @packable
@@ -96,10 +103,11 @@ class Track:
 
     mass: float = 0.0
     marks: tuple[Mark, ...] = ()
+    standing: bool = False
 
     def moved(self, mass: float) -> Track:
-        """After more mass has passed."""
-        return replace(self, mass=self.mass + max(0.0, mass))
+        """After more mass has passed; none does while the line stands."""
+        return self if self.standing else replace(self, mass=self.mass + max(0.0, mass))
 
     def changed(self, point: str, time: int, lot: str) -> Track:
         """After a lot change at a feeding point; the same lot again changes nothing."""

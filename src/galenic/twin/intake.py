@@ -97,7 +97,7 @@ def _remember(twin: Twin, channel: Channel, reading: Reading, sample: Sample) ->
 def _folded(twin: Twin, channel: Channel) -> bool:
     """Whether samples of this tag say anything to the belief or to the genealogy."""
     rules = twin.definition.genealogy
-    return channel.role != "watch" or (rules is not None and channel.tag in rules.points)
+    return channel.role != "watch" or (rules is not None and rules.watches(channel.tag))
 
 
 def _insert(twin: Twin, entry: Entry, received: int) -> list[Effect]:

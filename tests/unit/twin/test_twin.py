@@ -535,6 +535,23 @@ def test_lots_are_followed_by_the_mass_that_moves():
     assert sum(lots.values()) == pytest.approx(1.0)
 
 
+def test_nothing_moves_while_the_line_stands():
+    """The set point stays at 2 kg/s through a stop of 50 s: those 100 kg were never fed."""
+    stopped, running = made(), made()
+    for twin in (stopped, running):
+        twin.accept(sample("Tank.Feed", 0.5, 2.0))
+        twin.accept(sample("Tank.Lot", 1, "A"))
+    stopped.accept(sample("Tank.Running", 20, False))
+    stopped.accept(sample("Tank.Running", 70, True))
+    stopped.accept(sample("Tank.Out", 120, 1.0))
+    running.accept(sample("Tank.Out", 70, 1.0))
+
+    moved = stopped.fold.state.track.mass
+
+    assert moved == pytest.approx(running.fold.state.track.mass, rel=1e-12)
+    assert moved == pytest.approx(2.0 * 69.5)
+
+
 @pytest.mark.parametrize(
     ("binding", "error", "words"),
     [

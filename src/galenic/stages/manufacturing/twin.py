@@ -54,7 +54,10 @@ AUGMENTED = (
     Augmented("excipient.refill_rate", sd=0.15, drift=0.15, reverts_in=2.0),
     Augmented("blender.tau_ref", log=True, sd=0.15, drift=3e-4),
     Augmented("nir.bias", sd=0.001, drift=1.5e-5),
-    Augmented("press.rho_bulk", log=True, sd=0.03, drift=6e-4),
+    # Nothing measures content below the analyser: not known better than this, so neither is the
+    # time at which a deviation reaches the dies.
+    Augmented("feed_frame.M", log=True, sd=0.4, drift=0.0),
+    Augmented("press.rho_bulk", log=True, sd=0.03, drift=3e-4),
     Augmented("press.b", log=True, sd=0.1, drift=2.5e-3),
     Augmented("press.ER", log=True, sd=0.2, drift=3e-4),
     Augmented("press.sigma_0", log=True, sd=0.3, drift=1e-3),
@@ -73,10 +76,10 @@ NOISE = Noise(
         "api.ff_fast": 1.5e-6, "excipient.ff_fast": 1.0e-5,
         "api.ff_seen": 5e-7, "excipient.ff_seen": 4e-6,
         "api.ff_learned": 3e-7, "excipient.ff_learned": 2e-6,
-        "blender.M": 5e-4, "blender.x[0]": 2.5e-4,
+        "blender.M": 2e-4, "blender.x[0]": 2.5e-4,
         **{f"blender.x[{i}]": 1e-4 for i in (1, 2, 3)},
         "chute.x[0]": 5e-5, "chute.x[1]": 5e-5,
-        "nir.seen": 1e-4, "hopper.M": 6e-4,
+        "nir.seen": 1e-4, "hopper.M": 3e-4,
         **{f"hopper.x[{i}]": 5e-5 for i in range(8)},
         "feed_frame.x[0]": 5e-5, "feed_frame.x[1]": 5e-5,
         "press.h_fill": 4e-6, "press.h_main": 2e-6, "press.n_turret": 0.1 * RPM,
@@ -247,6 +250,7 @@ def tablet_line() -> TwinDefinition:
         genealogy=GenealogyRules(
             {"Line.Lot": Residence(holdup=0.85, tanks=4.0, dead=0.05)},
             ("api.setpoint", "excipient.setpoint"),
+            running="Line.Running",
         ),
         tick=1.0,
         forewarning=refills_ahead,

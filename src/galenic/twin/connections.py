@@ -12,9 +12,10 @@ from galenic.errors import ConnectionLost, DataError, UnknownName
 from galenic.signals import Quality, Sample
 from galenic.twin.binding import Binding
 from galenic.twin.inbox import Inbox
+from galenic.twin.kinds import connector_of
 from galenic.twin.pace import PlantClock
 from galenic.twin.problems import Problems
-from galenic.twin.project import Project, connector_of
+from galenic.twin.project import Project
 from galenic.twin.workers import plain
 
 RETRY = 1.0
@@ -55,7 +56,7 @@ class Connections(dict[str, Any]):
         """Make what was not given, and open all."""
         for spec in self._project.connections:
             if spec.name not in self:
-                self[spec.name] = connector_of(spec, self._project, self._clock)
+                self[spec.name] = connector_of(spec, self._clock)
         self._is_open = True
         await asyncio.gather(*(self._open(name) for name in self))
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from galenic.clock import Clock
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
+from galenic.twin.kinds import ConnectionSpec, beside, known_kinds, with_paths
 from galenic.twin.level import Level
 
-KINDS = ("memory", "replay", "opcua", "files")
 SITE = {"name": str, "folder": str, "address": str}
 PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
 TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
@@ -30,20 +29,15 @@ SPANS = ("stale_after", "frozen_after", "lag")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a project keeps its records and shows its pages."""
+    """Where a project keeps its records and shows its pages.
+
+    ``is_named`` is False where the file leaves the folder of the records to its default.
+    """
 
     name: str
     folder: Path
     address: str = "127.0.0.1:8090"
-
-
-@dataclass(frozen=True)
-class ConnectionSpec:
-    """A named connection: its kind and what that kind needs."""
-
-    name: str
-    kind: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    is_named: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +67,7 @@ class _Place:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
+        self.folder = path.parent.resolve()
         self.lines = text.splitlines()
 
     def at(self, table: str, index: int = 0, key: str = "") -> str:
@@ -125,10 +120,9 @@ def read_project(path: str | Path) -> Project:
         counts += len(table.get("binding", ()))
     _distinct("connection", [c.name for c in connections], path)
     _distinct("twin", [t.id for t in twins], path)
-    plant = record.get("plant")
-    if plant is not None:
-        _typed(plant, PLANT, "plant", 0, place)
-    return Project(_site(record, place), connections, tuple(twins), plant, path)
+    return Project(
+        _site(record, place), connections, tuple(twins), _plant(record.get("plant"), place), path
+    )
 
 
 def _tables(record: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:
@@ -166,29 +160,37 @@ def _typed(
 def _site(record: Mapping[str, Any], place: _Place) -> Site:
     table = record.get("site", {})
     _typed(table, SITE, "site", 0, place)
-    folder = place.path.parent / table.get("folder", "site")
+    folder = Path(beside(place.folder, table.get("folder", "site"), place.at("site")))
     address = table.get("address", Site.address)
     if not re.fullmatch(r"[\w.\-\[\]:]+:\d{1,5}", address):
         raise DataError(
             f"address = {address!r}", where=place.at("site", 0, "address"), expected="host:port"
         )
-    return Site(table.get("name", place.path.stem), folder, address)
+    return Site(table.get("name", place.path.stem), folder, address, "folder" in table)
+
+
+def _plant(table: dict[str, Any] | None, place: _Place) -> dict[str, Any] | None:
+    """The virtual plant; a scenario of its own is a file beside the project."""
+    if table is None:
+        return None
+    _typed(table, PLANT, "plant", 0, place)
+    scenario = table.get("scenario", "")
+    if scenario.endswith(".toml"):
+        return {**table, "scenario": beside(place.folder, scenario, place.at("plant"))}
+    return table
 
 
 def _connection(table: dict[str, Any], index: int, place: _Place) -> ConnectionSpec:
     for key in ("name", "kind"):
         if not isinstance(table.get(key), str):
             raise DataError(f"a connection needs its {key}", where=place.at("connection", index))
-    known = {*KINDS, *_outside()}
-    _known("kind of connection", table["kind"], known, place.at("connection", index, "kind"))
-    options = {key: value for key, value in table.items() if key not in ("name", "kind")}
-    return ConnectionSpec(table["name"], table["kind"], options)
-
-
-def _outside() -> dict[str, Any]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group="galenic.connectors")}
+    where = place.at("connection", index, "kind")
+    _known("kind of connection", table["kind"], known_kinds(), where)
+    given = {key: value for key, value in table.items() if key not in ("name", "kind")}
+    options = with_paths(
+        table["kind"], given, place.folder, lambda key: place.at("connection", index, key)
+    )
+    return ConnectionSpec(table["name"], table["kind"], options, place.at("connection", index))
 
 
 def _twin(
@@ -205,7 +207,7 @@ def _twin(
     names = [c.name for c in connections]
     default = table.get("connection", names[0] if len(names) == 1 else "")
     try:
-        definition = load(table["definition"], place.path.parent)
+        definition = load(table["definition"], place.folder)
     except GalenicError as error:
         error.where = place.at("twin", index, "definition")
         raise
@@ -326,64 +328,3 @@ def _line(
         if error.where == f"binding {tag}":
             return f"{place.at('twin.binding', n)}, {error.where}"
     return f"{place.at('twin', index)}, {error.where}" if error.where else ""
-
-
-def connector_of(spec: ConnectionSpec, project: Project, clock: Clock) -> Any:
-    """The connector of a connection; options that it does not know are refused by name."""
-    folder = project.path.parent if project.path else Path()
-    makers = {"opcua": _opcua, "replay": _replay, "files": _files, "memory": _memory}
-    try:
-        if spec.kind in makers:
-            return makers[spec.kind](spec, folder, clock)
-        return _outside()[spec.kind].load()(name=spec.name, clock=clock, **spec.options)
-    except TypeError as error:
-        raise DataError(
-            f"connection {spec.name!r}: {error}", where=str(project.path or "project")
-        ) from error
-
-
-def _opcua(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
-    from galenic.connect.opcua.client import OpcUaConnector
-
-    options = dict(spec.options)
-    for key in ("certificate", "key"):
-        if key in options:
-            options[key] = folder / options[key]
-    options["trusted"] = [folder / path for path in options.get("trusted", ())]
-    return OpcUaConnector(name=spec.name, clock=clock, **options)
-
-
-def _replay(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
-    from galenic.connect.replay import ReplayConnector
-
-    options = dict(spec.options)
-    if "file" not in options:
-        raise DataError(f"connection {spec.name!r} needs its file")
-    record = _record(folder / options.pop("file"), options.pop("mapping", None), folder)
-    return ReplayConnector(record, name=spec.name, clock=clock, **options)
-
-
-def _record(path: Path, mapping: Any, folder: Path) -> Any:
-    """The samples of a recorded file; a CSV file needs its mapping (a table or a TOML file)."""
-    if path.suffix == ".csv":
-        from galenic.connect.files import CsvReader
-
-        return CsvReader(path, folder / mapping if isinstance(mapping, str) else mapping)
-    from galenic.connect.files.recorded import Recorded
-
-    return Recorded(path)
-
-
-def _files(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
-    from galenic.connect.files.folder import CsvFolder
-
-    options = dict(spec.options)
-    where = folder / options.pop("folder", ".")
-    return CsvFolder(where, name=spec.name, clock=clock, **options)
-
-
-def _memory(spec: ConnectionSpec, folder: Path, clock: Clock) -> Any:
-    raise DataError(
-        f"connection {spec.name!r} is in memory",
-        expected="a connector passed to Runner(connectors={...})",
-    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 
 import pytest
+from click.testing import CliRunner
 
+from galenic.app.cli.live import shadow
 from galenic.clock import SECOND, to_iso
-from galenic.errors import DataError
+from galenic.errors import DataError, UnknownName
 from galenic.records import open_site
 from galenic.stages.twins.scoring import Scorer
 from galenic.stages.twins.shadow import RecordRun, record_of
@@ -105,3 +107,80 @@ def test_a_csv_file_needs_a_mapping(record, tmp_path):
 
     with pytest.raises(DataError, match="which columns"):
         record_of(bare, str(record))
+
+
+PROJECT = """\
+[site]
+folder = "kept"
+
+[[connection]]
+name = "plc"
+kind = "replay"
+mapping = "columns.toml"
+
+[[twin]]
+id = "tank-1"
+definition = "galenic.twin.example:watched_tank"
+"""
+COLUMNS = """\
+time = "time"
+[columns]
+out = { tag = "Tank.Out", unit = "1" }
+feed = { tag = "Tank.Feed", unit = "1" }
+"""
+
+
+@pytest.fixture
+def shadowed(record, tmp_path, monkeypatch):
+    """``galenic shadow`` with more options, called from another folder than the project's."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "columns.toml").write_text(COLUMNS)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def call(*more, project=PROJECT):
+        path = tmp_path / "project" / "tank.toml"
+        path.write_text(project)
+        line = ["--project", "../project/tank.toml", "--data", str(record), *more]
+        return CliRunner().invoke(shadow(), line, catch_exceptions=False)
+
+    return call
+
+
+def test_records_go_where_the_project_says(shadowed, tmp_path):
+    kept = tmp_path / "project" / "kept"
+
+    first = shadowed()
+
+    assert first.exit_code == 0
+    assert f"records: {kept}" in first.output
+    with open_site(kept, readonly=True) as store:
+        assert store.verify().ok
+        assert store.get("twin-start", "tank-1")["definition"].endswith("watched_tank")
+    with pytest.raises(DataError, match="has records of 'tank-1' already"):
+        shadowed()
+
+
+def test_records_go_where_the_call_says(shadowed, tmp_path):
+    assert shadowed("--site", "mine").exit_code == 0
+
+    assert (tmp_path / "here" / "mine").is_dir()
+    assert not (tmp_path / "project" / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "project"),
+    [(["--no-records"], PROJECT), ([], PROJECT.replace('folder = "kept"', 'name = "Tank"'))],
+)
+def test_no_records_are_kept_where_nobody_asks_for_them(shadowed, tmp_path, more, project):
+    assert shadowed(*more, project=project).exit_code == 0
+
+    made = {path.name for folder in ("here", "project") for path in (tmp_path / folder).iterdir()}
+    assert made == {"tank.toml", "columns.toml"}
+
+
+def test_a_connection_that_the_project_does_not_have_is_refused(shadowed):
+    with pytest.raises(UnknownName, match="there is no connection 'plk'") as caught:
+        shadowed("--connection", "plk")
+
+    assert "did you mean 'plc'" in caught.value.hint

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from galenic.clock import SystemClock
 from galenic.errors import GalenicError
+from galenic.twin.kinds import connector_of
 from galenic.twin.level import Level
 from galenic.twin.project import read_project
 
@@ -99,3 +101,107 @@ def test_an_error_names_the_line_and_what_to_try(written, old, new, line, words)
 def test_a_missing_project_file_is_named(tmp_path):
     with pytest.raises(GalenicError, match=r"no\.toml"):
         read_project(tmp_path / "no.toml")
+
+
+MAPPING = 'time = "time"\n[columns.out]\ntag = "Tank.Out"\n'
+CERTIFIED = """\
+kind = "opcua"
+certificate = "keys/own.der"
+key = "keys/own.pem"
+trusted = ["keys/plc.der", "../shared.der"]"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The working directory is not the project's folder, which is named in a roundabout way."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there" / "keys").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+
+    def project(old, new):
+        path = tmp_path / "there" / "tank.toml"
+        path.write_text(GOOD.replace(old, new))
+        return read_project("../there/tank.toml")
+
+    return project
+
+
+async def test_a_watched_folder_and_its_mapping_are_beside_the_project(elsewhere, tmp_path):
+    project = elsewhere(
+        'kind = "opcua"\nendpoint = "opc.tcp://127.0.0.1:48410/"',
+        'kind = "files"\nfolder = "in"\nmapping = "columns.toml"',
+    )
+    (spec,) = project.connections
+    with pytest.raises(GalenicError) as caught:
+        connector_of(spec, SystemClock())
+    (tmp_path / "there" / "columns.toml").write_text(MAPPING)
+    (tmp_path / "there" / "in").mkdir()
+    (tmp_path / "there" / "in" / "a.csv").write_text("time,out\n2026-01-31T08:00:00Z,1.5\n")
+    connector = connector_of(spec, SystemClock())
+    await connector.open()
+    (batch,) = [await anext(connector.subscribe(["Tank.Out"]))]
+    await connector.close()
+
+    assert f"there is no file '{tmp_path / 'there' / 'columns.toml'}'" in str(caught.value)
+    assert "tank.toml:5, connection plc" in caught.value.where
+    assert [sample.value for sample in batch] == [1.5]
+
+
+def test_a_watched_folder_that_is_left_out_is_that_of_the_project(elsewhere, tmp_path):
+    (tmp_path / "there" / "columns.toml").write_text(MAPPING)
+    project = elsewhere(
+        'kind = "opcua"\nendpoint = "opc.tcp://127.0.0.1:48410/"',
+        'kind = "files"\nmapping = "columns.toml"',
+    )
+
+    assert connector_of(project.connections[0], SystemClock()).folder == tmp_path / "there"
+
+
+def test_a_recorded_file_and_its_mapping_are_beside_the_project(elsewhere, tmp_path):
+    (tmp_path / "there" / "columns.toml").write_text(MAPPING)
+    project = elsewhere(
+        'kind = "opcua"\nendpoint = "opc.tcp://127.0.0.1:48410/"',
+        'kind = "replay"\nfile = "day.csv"\nmapping = "columns.toml"',
+    )
+    (spec,) = project.connections
+    with pytest.raises(GalenicError) as caught:
+        connector_of(spec, SystemClock())
+    (tmp_path / "there" / "day.csv").write_text("time,out\n2026-01-31T08:00:00Z,2.5\n")
+
+    assert [sample.value for sample in connector_of(spec, SystemClock()).record] == [2.5]
+    assert f"there is no file '{tmp_path / 'there' / 'day.csv'}'" in str(caught.value)
+    assert "relative to the folder" in caught.value.hint
+
+
+def test_certificates_are_beside_the_project(elsewhere, tmp_path):
+    project = elsewhere('kind = "opcua"', CERTIFIED)
+    (spec,) = project.connections
+    keys = tmp_path / "there" / "keys"
+    missing = []
+    for path in (keys / "own.der", keys / "own.pem", keys / "plc.der", tmp_path / "shared.der"):
+        with pytest.raises(GalenicError) as caught:
+            connector_of(spec, SystemClock())
+        missing.append(f"there is no file '{path}'" in str(caught.value))
+        path.write_bytes(b"content")
+    security = connector_of(spec, SystemClock()).settings.security
+
+    assert missing == [True] * 4
+    assert security.certificate == keys / "own.der"
+    assert security.trusted == (keys / "plc.der", tmp_path / "shared.der")
+
+
+def test_records_and_scenario_are_beside_the_project(elsewhere, tmp_path):
+    project = elsewhere("[site]", '[plant]\nscenario = "mine.toml"\n\n[site]')
+
+    assert project.site.folder == tmp_path / "there" / "records"
+    assert project.site.is_named
+    assert project.plant["scenario"] == str(tmp_path / "there" / "mine.toml")
+    assert not elsewhere('folder = "records"\n', "").site.is_named
+    assert elsewhere("[site]", '[plant]\nscenario = "day"\n\n[site]').plant["scenario"] == "day"
+
+
+def test_a_path_that_is_no_text_is_refused_with_its_line(elsewhere):
+    with pytest.raises(GalenicError) as caught:
+        elsewhere('kind = "opcua"', 'kind = "opcua"\ncertificate = 3')
+
+    assert caught.value.where.endswith("tank.toml:8")

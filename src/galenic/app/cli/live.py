@@ -141,21 +141,33 @@ def shadow() -> click.Command:
     """The command ``galenic shadow``."""
 
     def callback(
-        project: str, data: str, connection: str, site: str, ahead: Any, **options: Any
+        project: str,
+        data: str,
+        connection: str,
+        site: str,
+        no_records: bool,
+        ahead: Any,
+        **options: Any,
     ) -> int:
         from galenic.app.cli.terminal import progress, show_json
+        from galenic.twin.project import read_project
         from galenic.twin.result import plain
 
         as_json = chosen(options)["json"]
         _log_to_stderr()
+        read = read_project(project)
+        kept = site or (str(read.site.folder) if read.site.is_named else "")
+        kept = "" if no_records else kept
         with progress("shadow", quiet=as_json) as report:
-            found = _shadowed(project, data, connection, site, ahead, report)
+            found = _shadowed(read, data, connection, kept, ahead, report)
         documents = {id: one.to_dict() for id, one in found.items()}
         if as_json:
             show_json(plain(documents))
         else:
             for id, one in documents.items():
                 _show_shadow(id, one)
+            if kept:
+                click.echo(f"records: {kept}")
         return 0
 
     return click.Command(
@@ -168,7 +180,15 @@ def shadow() -> click.Command:
             click.Option(
                 ["--connection"], default="", help="Which connection the file stands for."
             ),
-            click.Option(["--site"], default="", metavar="FOLDER", help="Keep journal and ledger."),
+            click.Option(
+                ["--site"],
+                default="",
+                metavar="FOLDER",
+                help="Keep journal and ledger there; where [site] of the project says if left out.",
+            ),
+            click.Option(
+                ["--no-records"], is_flag=True, help="Keep nothing, whatever the project says."
+            ),
             click.Option(
                 ["--ahead"],
                 multiple=True,
@@ -183,7 +203,7 @@ def shadow() -> click.Command:
 
 
 def _shadowed(
-    path: str, data: str, connection: str, site: str, ahead: Any, report: Any
+    project: Any, data: str, connection: str, site: str, ahead: Any, report: Any
 ) -> dict[str, Any]:
     from contextlib import ExitStack
 
@@ -191,9 +211,7 @@ def _shadowed(
     from galenic.stages.twins.scoring import Scorer
     from galenic.stages.twins.shadow import RecordRun, record_of
     from galenic.twin.arguments import Argument, DurationKind
-    from galenic.twin.project import read_project
 
-    project = read_project(path)
     record = record_of(project, data, connection)
     kind = Argument("ahead", DurationKind(lower=1.0, upper=86400.0))
     spans = [kind.check(one) for one in ahead]

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from galenic.clock import SECOND, SystemClock, nanoseconds, to_iso
-from galenic.errors import DataError
+from galenic.errors import DataError, UnknownName
 from galenic.signals import Alert, Compute, Computed, Event, Record, Sample, Tick
 from galenic.stages.twins.scoring import Scorer
 from galenic.twin import look, resume
+from galenic.twin.kinds import ConnectionSpec, connector_of
 from galenic.twin.level import Level
-from galenic.twin.project import ConnectionSpec, Project, TwinSpec, connector_of
+from galenic.twin.project import Project, TwinSpec
 from galenic.twin.twin import Twin
 from galenic.twin.workers import InlineWorkers, Workers
 
@@ -228,17 +229,20 @@ def record_of(project: Project, data: str, connection: str = "") -> Iterable[Any
         for spec in project.connections
         if spec.name == connection or (not connection and spec.kind in ("replay", "files"))
     ]
+    if connection and not fitting:
+        names = [spec.name for spec in project.connections]
+        raise UnknownName.among("connection", connection, names, where=str(project.path or ""))
     path = Path(data).resolve()
     if not path.is_file():
-        raise DataError(f"there is no file {data!r}", where="--data")
+        raise DataError(f"there is no file {str(path)!r}", where="--data")
     if not fitting and path.suffix == ".csv":
         raise DataError(
             f"which columns of {data!r} are which tags?",
             expected="a connection of kind replay with a mapping in the project",
             hint="see docs/reference/project-file.md",
         )
-    options = dict(fitting[0].options) if fitting else {}
-    mapping = {"mapping": options["mapping"]} if "mapping" in options else {}
-    spec = ConnectionSpec("record", "replay", {**mapping, "file": str(path)})
-    record: Iterable[Any] = connector_of(spec, project, SystemClock()).record
+    given = fitting[0] if fitting else ConnectionSpec("record", "replay")
+    mapping = {key: value for key, value in given.options.items() if key == "mapping"}
+    spec = ConnectionSpec(given.name, "replay", {**mapping, "file": str(path)}, given.where)
+    record: Iterable[Any] = connector_of(spec, SystemClock()).record
     return record

@@ -51,6 +51,23 @@ class Facts:
             if channel.binding.quantity == path and channel.role == "observation"
         ]
 
+    def read_as(self, path: str) -> list[Channel]:
+        """The channels whose values are those of a quantity: measured, or else as it is set."""
+        read = [
+            channel
+            for channel in self.twin.channels.values()
+            if channel.binding.quantity == path and channel.binding.readable
+        ]
+        return self.observed_by(path) or [one for one in read if one.role == "input"]
+
+    def offered(self) -> list[str]:
+        """Quantities that a trend can show: those of the definition, then all that are read."""
+        entries = self.twin.entries
+        read = [c.binding.quantity for c in self.twin.channels.values() if c.binding.readable]
+        return list(
+            dict.fromkeys([*self.twin.definition.shown, *(q for q in read if q in entries)])
+        )
+
     def limits(self) -> dict[str, tuple[float, float]]:
         """Limits of quantities in declared units."""
         found = limits_si(self.twin.definition.limits, self.twin.system)
@@ -67,7 +84,7 @@ class Facts:
     def measured(self, feed: Feed, path: str, start: int = 0) -> list[tuple[int, float]]:
         """Measurements of a quantity from ``start`` [ns] on, in its declared unit."""
         points: list[tuple[int, float]] = []
-        for channel in self.observed_by(path):
+        for channel in self.read_as(path):
             binding = channel.binding
             series = since(feed.measured.get(binding.tag, ()), start)
             points += in_unit(

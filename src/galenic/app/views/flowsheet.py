@@ -142,7 +142,7 @@ class Flowsheet:
         )
         boxes = "".join(self._box(box, feed, now) for box in self.boxes.values())
         return (
-            f'<svg class="flowsheet" viewBox="0 0 {WIDTH} {self.height:.0f}" role="img" '
+            f'<svg class="flowsheet" viewBox="0 0 {WIDTH} {self.height:.0f}" role="group" '
             f'aria-label="Flowsheet of {escape(self.facts.title)}"><defs><marker id="tip" '
             f'viewBox="0 0 8 8" refX="7" '
             'refY="4" markerWidth="6" markerHeight="6" orient="auto"><path class="arrow" d="M0 '
@@ -205,10 +205,13 @@ class Flowsheet:
                 f'"/>'
             )
         return (
-            f'<g class="{state["class"]}" data-live="{key}" role="img" '
+            f'<g class="{state["class"]}" data-live="{key}" role="button" tabindex="0" '
             f'aria-label="{escape(state["words"])}" '
+            f'data-label="{escape(self.facts.meaning(row.path))}" '
             f'data-quantity="{escape(row.path)}"><title>{escape(self.facts.meaning(row.path))} '
-            f"({escape(row.tag)})</title>"
+            f"({escape(row.tag)}): drag it into the trends, or press Enter</title>"
+            f'<rect class="touch" x="{box.x + 2:.0f}" y="{y - 1:.0f}" '
+            f'width="{box.width - 4:.0f}" height="{ROW}" rx="2"/>'
             f'<text class="name" x="{box.x + 8:.0f}" y="{y + 12:.0f}">{escape(row.label)}</text>'
             f'<rect class="bar" x="{left:.1f}" y="{y + 4:.0f}" width="{BAR}" height="8"/>{normal}'
             f'<g transform="translate({left:.1f} 0)"><rect class="trail" data-live="{key}:trail" '
@@ -252,7 +255,7 @@ class Flowsheet:
         else:
             classes.append("stale")
         text = "—" if parts["text"] == shown.NONE else parts["text"]
-        words = f"{row.label} {parts['text']} {parts['unit']} {parts['title']}"
+        words = f"{row.label} {parts['text']} {parts['unit']}, {parts['title']}: show in the trends"
         return {
             "class": " ".join(classes),
             "words": words,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import json
+from functools import partial
 from html import escape
 from typing import Any
 
 from nicegui import ui
 
 from galenic.app.views import frame, shown
+from galenic.app.views.exports import menu, plot_table
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.tables import Html, grid, result_table
 from galenic.app.views.theme import AXIS, SEVERAL, STYLES, TOOLTIP, colour
@@ -104,10 +104,14 @@ def show_result(result: dict[str, Any], name: str) -> None:
             for plot in result["plots"]:
                 width = "span-12" if len(result["plots"]) == 1 else "span-6"
                 with ui.element("figure").classes(f"card {width}").style("margin: 0"):
-                    html(f"<h3>{escape(plot['title'])}</h3>")
+                    with ui.element("div").classes("row spread"):
+                        html(f"<h3>{escape(plot['title'])}</h3>")
+                        holder: dict[str, Any] = {}
+                        downloads(plot["title"], name, plot, holder)
                     chart = ui.echart(plot_options(plot), renderer="svg").style(
                         "height: 260px; width: 100%"
                     )
+                    holder["chart"] = chart
                     chart.props(f'role=img aria-label="Plot of {escape(plot["title"])}"')
     if result.get("values"):
         with ui.element("div").classes("card"):
@@ -117,10 +121,7 @@ def show_result(result: dict[str, Any], name: str) -> None:
         with ui.element("div").classes("card"):
             with ui.element("div").classes("row spread"):
                 html(f"<h3>{escape(table['title'])}</h3>")
-                button(
-                    "CSV",
-                    lambda table=table: ui.download.content(as_csv(table), f"{table['title']}.csv"),
-                )
+                menu(table["title"], name, None, partial(dict, table))
             html(result_table(table))
     with ui.element("div").classes("row"):
         button(
@@ -170,15 +171,9 @@ def _provenance(job: dict[str, Any]) -> None:
         html(grid(["", ""], rows))
 
 
-def as_csv(table: dict[str, Any]) -> str:
-    """A table in full precision with units in its head."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [c["name"] + (f" [{c['unit']}]" if c.get("unit") else "") for c in table["columns"]]
-    )
-    writer.writerows(zip(*(c["data"] for c in table["columns"]), strict=True))
-    return out.getvalue()
+def downloads(title: str, note: str, plot: dict[str, Any], holder: dict[str, Any]) -> None:
+    """The menu of a plot; ``holder`` gets the chart once it is made."""
+    menu(title, note, lambda: holder.get("chart"), lambda: plot_table(plot))
 
 
 def plot_options(plot: dict[str, Any]) -> dict[str, Any]:

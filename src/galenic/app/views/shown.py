@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
@@ -83,7 +83,8 @@ def age(seconds: float | None) -> str:
 
 def local(time: int) -> datetime:
     """A time stamp [ns] in the site's zone (that of the server)."""
-    return datetime.fromtimestamp(time / SECOND, UTC).astimezone()
+    whole, part = divmod(time, SECOND)
+    return (datetime.fromtimestamp(whole, UTC) + timedelta(microseconds=part // 1000)).astimezone()
 
 
 def offset(time: int) -> str:

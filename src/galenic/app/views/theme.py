@@ -70,6 +70,13 @@ STYLES: dict[str, dict[str, Any]] = {
         "lineStyle": {"color": colour("setpoint"), "width": 1},
         "itemStyle": {"color": colour("setpoint")},
     },
+    "set": {
+        "type": "line",
+        "step": "end",
+        "showSymbol": False,
+        "lineStyle": {"color": colour("measured"), "width": 1},
+        "itemStyle": {"color": colour("measured")},
+    },
     "line": {
         "type": "line",
         "showSymbol": False,

@@ -168,16 +168,20 @@ class Trend:
 
     def _panel(self, i: int, path: str, feed: Feed, now: int) -> list[dict[str, Any]]:
         start, id = now - round(self.past * shown.SECOND), self.facts.id
+        of = f"|{self.facts.meaning(path)}|{self.facts.unit(path)}"
         measured = thin(self.facts.measured(feed, path, start), MOST)
+        is_set = not self.facts.observed_by(path)
+        if is_set and measured:  # a setting holds until it is changed
+            measured = [*measured, (now, measured[-1][1])]
         estimated = thin(since(feed.estimated.get((id, path), ()), start), MOST)
         made = [
-            _one(i, "target", "setpoint", self._target(path, now), "target"),
+            _one(i, "target", "setpoint", self._target(path, now), f"target{of}"),
             _one(
                 i,
                 "measured",
-                "measured",
+                "set" if is_set else "measured",
                 [(shown.chart_time(t), v) for t, v in measured],
-                "measured",
+                f"{'as set' if is_set else 'measured'}{of}",
             ),
             *band(
                 i,
@@ -192,9 +196,9 @@ class Trend:
                 "estimated",
                 "estimated",
                 [(shown.chart_time(p[0]), p[1]) for p in estimated],
-                "estimated",
+                f"estimated{of}",
             ),
-            *fan(i, feed.forecasts.get(id), path, now, estimated[-1] if estimated else None),
+            *fan(i, feed.forecasts.get(id), path, now, estimated[-1] if estimated else None, of),
         ]
         made[0] |= self._marks(i, path, now)
         return made
@@ -333,10 +337,12 @@ def fan(
     path: str,
     now: int,
     present: Sequence[Any] | None = None,
+    of: str = "",
 ) -> list[dict[str, Any]]:
     """The 90 and 50 % bands and the mean of a forecast, from the present estimate on.
 
-    ``present`` is (time, value, lower, upper) with the 90 % interval.
+    ``present`` is (time, value, lower, upper) with the 90 % interval; ``of`` names the quantity
+    and its unit for the hint of the chart.
     """
     row = forecast["series"].get(path) if forecast else None
     chosen = [k for k, t in enumerate(forecast["times"]) if t > now] if row and forecast else []
@@ -358,4 +364,4 @@ def fan(
     mean = (
         [*first, *((t, row["mean"][k]) for t, k in zip(times, chosen, strict=True))] if row else []
     )
-    return [*made, _one(i, "fan-mean", "predicted", mean, "predicted")]
+    return [*made, _one(i, "fan-mean", "predicted", mean, f"predicted{of}")]

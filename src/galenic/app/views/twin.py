@@ -80,7 +80,7 @@ async def _tabs(page: Page, facts: Facts, first: str) -> None:
     from galenic.app.views import control_tab, estimates_tab, model_tab, records, what_if
 
     tabs: dict[str, Callable[[], Any]] = {
-        "Live": lambda: live_tab.live_tab(page, facts),
+        "Live": lambda: live_tab.live_tab(page, facts, page.room),
         "What-if": lambda: what_if.what_if_tab(page, facts),
         "Estimates": lambda: estimates_tab.estimates_tab(page, facts),
         "Control": lambda: control_tab.control_tab(page, facts),

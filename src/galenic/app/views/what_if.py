@@ -11,7 +11,7 @@ from nicegui import ui
 from galenic.app.views import frame, shown
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
-from galenic.app.views.results import plot_options
+from galenic.app.views.results import downloads, plot_options
 from galenic.app.views.tables import Html, grid
 from galenic.twin.level import Level
 
@@ -133,9 +133,15 @@ class WhatIf:
         with ui.element("div").classes("columns"):
             for plot in result.get("plots", ()):
                 with ui.element("figure").classes("card span-6").style("margin: 0"):
-                    html(f"<h3>{escape(self.facts.meaning(plot['title']))}</h3>")
-                    options = plot_options(side_by_side(plot))
-                    ui.echart(options, renderer="svg").style("height: 210px; width: 100%")
+                    words = self.facts.meaning(plot["title"])
+                    both, holder = side_by_side(plot), dict[str, Any]()
+                    with ui.element("div").classes("row spread"):
+                        html(f"<h3>{escape(words)}</h3>")
+                        downloads(f"what-if {words}", self.facts.id, both, holder)
+                    chart = ui.echart(plot_options(both), renderer="svg")
+                    holder["chart"] = chart.style("height: 210px; width: 100%").props(
+                        f'role=img aria-label="{escape(words)} as it runs and changed"'
+                    )
 
     def _differences(self, result: Mapping[str, Any]) -> str:
         limits = self.facts.limits()

@@ -8,13 +8,14 @@ import pytest
 
 from galenic.app.views import shown
 from galenic.app.views.control_tab import WORDS
+from galenic.app.views.exports import as_csv
 from galenic.app.views.facts import Facts, is_old
 from galenic.app.views.feed import Feed, in_unit, thin
 from galenic.app.views.flowsheet import Flowsheet, layers
 from galenic.app.views.frame import legend
 from galenic.app.views.model_tab import mathml
 from galenic.app.views.overview import spark
-from galenic.app.views.results import as_csv, plot_options
+from galenic.app.views.results import plot_options
 from galenic.app.views.tables import Html, grid
 from galenic.app.views.theme import SIGNS
 from galenic.app.views.trends import Trend

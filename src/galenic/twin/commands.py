@@ -144,8 +144,8 @@ def _note(twin: Twin, command: Command) -> list[Effect]:
 
 
 def _evolve(twin: Twin, command: Command) -> list[Effect]:
-    name = command.arguments.get("definition")
-    definition = load(name) if name else None
+    named = command.arguments.get("definition")
+    definition = load(named) if named and isinstance(named, str) else named or None
     return evolve(twin, definition, command.arguments.get("values"), command)
 
 

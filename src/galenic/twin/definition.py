@@ -2,15 +2,15 @@
 
 A definition is a frozen value with a name, a version and an identity (a hash of all it says). It
 is found by name: built in (one line here per stage), from an installed package (entry point group
-``galenic.twins``), or in a user's file as ``file.py:name``.
+``galenic.twins``), or in a user's file as ``file.py:name``. It is recorded as data
+(``galenic.twin.versions``), so that a record can be replayed when its source has changed or gone.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,25 @@ from typing import Any
 from galenic.decision.goal import Forewarning
 from galenic.errors import DataError, UnknownName
 from galenic.identity import content_hash
+from galenic.inference.augment import Augmented
 from galenic.inference.estimator import Estimator, Noise
+from galenic.plugins import load_file
 from galenic.twin.binding import Binding, Channel, bind, entries, entry_of
 from galenic.twin.fold import FoldRules
-from galenic.twin.genealogy import GenealogyRules
-from galenic.twin.guard import Guard
+from galenic.twin.genealogy import GenealogyRules, Residence
+from galenic.twin.guard import Guard, Heartbeat, Remote, Rule
 from galenic.twin.health import HealthRules
+from galenic.twin.interlock import Interlock
+from galenic.twin.level import Level
+from galenic.twin.portable import Reference, from_data, portable, references, to_data
 
 EstimatorFactory = Callable[[Any, Noise], Estimator]
+FORMAT = 1
+SHOWN = ("services", "shown", "limits", "horizon", "every", "forewarning")
+
+for _said in (Augmented, Binding, FoldRules, GenealogyRules, Guard, HealthRules, Heartbeat,
+              Interlock, Level, Noise, Remote, Residence, Rule):  # fmt: skip
+    portable(_said)
 
 BUILT_IN: dict[str, str] = {
     "tablet-line": "galenic.stages.manufacturing.twin:tablet_line",
@@ -34,6 +45,28 @@ BUILT_IN: dict[str, str] = {
 }
 
 
+@portable
+@dataclass(frozen=True)
+class Estimation:
+    """An estimator as data: by what it is made, with which settings.
+
+    Parameters
+    ----------
+    factory : callable (system, noise, **options) -> Estimator
+        A class or function that is found by name.
+    options : mapping
+        What else it is given: values as in a definition, and functions that are found by name.
+    """
+
+    factory: Callable[..., Estimator]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, system: Any, noise: Noise) -> Estimator:
+        """The estimator for a system."""
+        return self.factory(system, noise, **self.options)
+
+
+@portable
 @dataclass(frozen=True)
 class Control:
     """A controller and when it runs.
@@ -73,8 +106,9 @@ class TwinDefinition:
     model : Model, class, flattened System, or a callable without arguments that gives one
     bindings : tuple of Binding
     noise : Noise
-    estimator : callable (system, noise) -> Estimator, optional
-        An extended Kalman filter when not given.
+    estimator : Estimation, or callable (system, noise) -> Estimator, optional
+        An extended Kalman filter when not given. Of a callable only the place is recorded, of an
+        Estimation also the settings.
     controller : Control, optional
     guard : Guard
     targets : mapping of quantity to value
@@ -155,28 +189,58 @@ class TwinDefinition:
             if point not in channels:
                 raise UnknownName.among("tag", point, channels, where=f"genealogy of {self.name}")
 
+    def facts(self) -> dict[str, Any]:
+        """Everything the definition says as JSON values; the model is named by its identity."""
+        if "_recorded" in self.__dict__:
+            return dict(self.__dict__["_recorded"])
+        said = {f.name: getattr(self, f.name) for f in fields(TwinDefinition) if f.name != "model"}
+        data = {name: to_data(value, f"{name} of {self.name}") for name, value in said.items()}
+        return data | {"model": self.system().identity}
+
+    @classmethod
+    def from_facts(
+        cls, facts: Mapping[str, Any], system: Any, find: Callable[[str], Reference] = Reference
+    ) -> TwinDefinition:
+        """The definition that ``facts`` gave, with its model; it keeps the identity it had."""
+        said = {name: data for name, data in facts.items() if name != "model"}
+        for name in sorted(said.keys() - {f.name for f in fields(cls)}):
+            raise DataError(
+                f"a recorded definition says {name!r}",
+                where=str(facts.get("name", "")),
+                hint="it was recorded by a later release of galenic; read it with that one",
+            )
+        made = cls(model=system, **{name: from_data(data, find) for name, data in said.items()})
+        made.__dict__["_recorded"] = dict(facts)
+        return made
+
     def identity(self, values: Mapping[str, Any] | None = None) -> str:
-        """SHA-256 of everything the definition says, the flattened model included."""
-        facts = {
-            "name": self.name,
-            "version": self.version,
-            "system": self.system(values).identity,
-            "bindings": [binding.to_dict() for binding in self.bindings],
-            "noise": asdict(self.noise),
-            "estimator": _name_of(self.estimator),
-            "controller": asdict(self.controller) if self.controller else None,
-            "rules": [str(r) for r in (self.guard, self.fold, self.health, self.genealogy)],
-            "targets": {path: str(value) for path, value in self.targets.items()},
-            "values": {path: str(value) for path, value in (values or {}).items()},
-            "tick": self.tick,
-        }
-        return content_hash(facts)
+        """SHA-256 of all that decides what a twin does, the flattened model included.
+
+        What is only shown (``SHOWN``) and what the code is do not count.
+        """
+        said = {name: data for name, data in self.facts().items() if name not in SHOWN}
+        own = {path: to_data(value, f"value of {path}") for path, value in (values or {}).items()}
+        return content_hash({"format": FORMAT, "definition": said, "values": own})
+
+    def code(self) -> dict[str, Reference]:
+        """Where the code is found that decides what a twin of this definition does."""
+        found = {"twin": Reference("galenic.twin.twin:Twin")}
+        if self.estimator is None:
+            found["estimator"] = Reference("galenic.inference.kalman:EKF")
+        else:
+            found |= references(self.estimator, "estimator")
+        if self.controller is not None:
+            found["controller"] = Reference(self.controller.factory)
+            found["controller.function"] = Reference(self.controller.function)
+        if self.forewarning is not None:
+            found |= references(self.forewarning, "forewarning")
+        return found
 
     def with_bindings(self, overrides: Mapping[str, Mapping[str, Any]]) -> TwinDefinition:
         """The definition with fields of its bindings replaced, by tag; new tags are added."""
         known = {binding.tag: binding for binding in self.bindings}
-        for tag, fields in overrides.items():
-            known[tag] = replace(known.get(tag) or Binding(tag), **fields)
+        for tag, said in overrides.items():
+            known[tag] = replace(known.get(tag) or Binding(tag), **said)
         return replace(self, bindings=tuple(known.values()))
 
 
@@ -237,12 +301,6 @@ def _is_system(model: Any) -> bool:
     return hasattr(model, "ode") and hasattr(model, "states")
 
 
-def _name_of(factory: Any) -> str:
-    if factory is None:
-        return "galenic.inference.kalman:EKF"
-    return f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', str(factory))}"
-
-
 def names() -> dict[str, str]:
     """All definitions that can be found by name, and where each is."""
     found = {point.name: point.value for point in entry_points(group="galenic.twins")}
@@ -281,9 +339,4 @@ def _module(place: str, folder: Path | None) -> Any:
     path = (folder or Path()) / place
     if not path.is_file():
         raise DataError(f"there is no file {path}", where="twin definition")
-    spec = importlib.util.spec_from_file_location(f"galenic_file_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{path} cannot be loaded as Python", where="twin definition")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(path)

@@ -17,6 +17,7 @@ import numpy as np
 from galenic.inference.belief import Belief, Gaussian
 from galenic.signals import Command, Effect, Record
 from galenic.twin.definition import TwinDefinition
+from galenic.twin.versions import Evolved, successor
 from galenic.units import unit
 
 if TYPE_CHECKING:
@@ -29,15 +30,20 @@ def evolve(
     values: Mapping[str, Any] | None,
     command: Command,
 ) -> list[Effect]:
-    """Change a twin to a new definition or new values; the change is recorded with both hashes."""
+    """Change a twin to a new definition or new values; the change is recorded with both hashes.
+
+    The entry carries the new definition, which is kept in the records together with it.
+    """
     old, state = twin.belief, twin.fold.state
     before = twin.definition.identity(twin.values)
     kept_definition, kept_values, targets = twin.definition, twin.values, twin.targets
     fresh_values = {**twin.values, **(values or {})}
+    if definition is not None:
+        definition = successor(twin.definition, definition)
     try:
         twin._install(definition or twin.definition, fresh_values)
         fresh = twin.estimator.start(None, state.time)
-        belief, kept = carried(old, fresh)
+        belief, known = carried(old, fresh)
         fold = twin._new_fold(state.time, belief)
     except Exception:
         twin._install(kept_definition, kept_values)
@@ -65,13 +71,14 @@ def evolve(
         "after": twin.definition.identity(twin.values),
         "version": twin.definition.version,
         "values": {path: str(value) for path, value in (values or {}).items()},
-        "kept": list(kept),
-        "new": [name for name in belief.names if name not in kept],
+        "kept": list(known),
+        "new": [name for name in belief.names if name not in known],
         "dropped": [name for name in old.names if name not in belief.names],
     }
     if command.key:
         detail["key"] = command.key
-    return [Record("evolve", command.time, twin.id, detail, command.who, command.reason)]
+    kept = Evolved(detail, twin.definition)
+    return [Record("evolve", command.time, twin.id, kept, command.who, command.reason)]
 
 
 def carried(old: Belief, fresh: Belief) -> tuple[Belief, tuple[str, ...]]:

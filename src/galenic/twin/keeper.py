@@ -20,6 +20,7 @@ from galenic.twin.inbox import Item
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
 from galenic.twin.twin import Twin
+from galenic.twin.versions import keep_evolved
 
 RETRY = 1.0
 Outcomes = list[tuple[Item, str, list[Effect]]]
@@ -77,6 +78,7 @@ class Keeper:
         with self.store.transaction() as tx:
             for record in back.records:
                 tx.ledger(record)
+                keep_evolved(tx, id, record)
             tx.put(resume.DECISIONS, id, back.decisions.to_dict())
 
     async def open_intentions(self) -> list[Any]:
@@ -146,6 +148,7 @@ class Keeper:
                         tx.ledger(
                             writer.intended(id, effect) if isinstance(effect, Write) else effect
                         )
+                        keep_evolved(tx, id, effect)
             for id in {id for _, id, _ in outcomes}:
                 tx.put(resume.DECISIONS, id, self.decisions[id].to_dict())
 

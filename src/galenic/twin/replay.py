@@ -1,7 +1,9 @@
 """Replay: the journal, with the recorded results of computations, through a fresh twin.
 
-It must reach the belief and the decisions that were recorded. With ``recompute`` the computations
-are done again too, and compared within a tolerance.
+It must reach the belief and the decisions that were recorded. The definition is the one that is in
+the records, whatever has become of its source; the code that it names is today's, and what of it
+has changed is said. With ``recompute`` the computations are done again too, and compared within a
+tolerance.
 """
 
 from __future__ import annotations
@@ -9,20 +11,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from galenic.errors import DataError
+from galenic.clock import to_iso
+from galenic.errors import DataError, UnknownName
 from galenic.signals import Compute, Computed
-from galenic.twin import resume
+from galenic.twin import resume, sources
+from galenic.twin.definition import TwinDefinition
 from galenic.twin.project import Project, TwinSpec
+from galenic.twin.resume import Life
+from galenic.twin.versions import Versions, refuse_lost
 from galenic.twin.workers import InlineWorkers, Workers
 
 DEADLINES = ("deadline", "worker died", "no answer")
+DECIDES = ("twin", "estimator")
+SOLVES = ("controller",)
 
 
 @dataclass
 class Replayed:
-    """What the replay of one twin found; ``ok`` when nothing differs."""
+    """What the replay of one life of a twin found; ``ok`` when nothing differs.
+
+    ``definition`` says where the definition came from: "recorded" or "source". ``code`` says what
+    of the code, the libraries and the machine is not as it was recorded: results may differ then.
+    """
 
     twin: str
     events: int = 0
@@ -32,6 +45,11 @@ class Replayed:
     belief: str = ""
     recorded_belief: str = ""
     recomputed: int = 0
+    began: str = ""
+    definition: str = ""
+    version: str = ""
+    notes: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -42,49 +60,143 @@ class Replayed:
         return {**vars(self), "ok": self.ok}
 
 
+@dataclass(frozen=True)
+class How:
+    """How to replay: with which definitions, and whether to compute again."""
+
+    project: Project | None
+    source: bool
+    recompute: bool
+    tolerance: float
+    workers: Workers
+    folder: Path | None
+
+    def spec(self, twin: str) -> TwinSpec | None:
+        """The project's twin of this name."""
+        twins = self.project.twins if self.project else ()
+        return next((spec for spec in twins if spec.id == twin), None)
+
+
 def replay(
     store: Any,
-    project: Project,
+    project: Project | None = None,
     *,
+    source: bool = False,
     recompute: bool = False,
     tolerance: float = 1e-6,
     workers: Workers | None = None,
+    folder: Path | None = None,
 ) -> list[Replayed]:
-    """Replay every twin of a project from its beginning; the store is only read.
+    """Replay every life of every recorded twin from its beginning; the store is only read.
 
     Parameters
     ----------
     store : Store
-    project : Project
+    project : Project, optional
+        Needed for ``source``, and for twins that were recorded without their definition. Only its
+        twins are replayed, when it is given.
+    source : bool
+        Use the project's definitions as they are now, not the recorded ones.
     recompute : bool
         Also run computations again and compare with what was recorded.
     tolerance : float
         Relative and absolute tolerance of that comparison.
     workers : Workers, optional
         Where they run; in this process when not given.
+    folder : Path, optional
+        Where files of code that a definition names are looked for first.
     """
-    return [
-        _replayed(store, spec, recompute, tolerance, workers or InlineWorkers())
-        for spec in project.twins
-    ]
+    how = How(project, source, recompute, tolerance, workers or InlineWorkers(), folder)
+    known = resume.lives(store)
+    wanted = [spec.id for spec in project.twins] if project else [life.twin for life in known]
+    for id in wanted or ("",):
+        if id not in {life.twin for life in known}:
+            found = f"the store has no twin {id!r}" if id else "the store has no twins"
+            raise DataError(found, hint="run the project first")
+    return [_replayed(store, life, how) for life in known if life.twin in wanted]
 
 
-def _replayed(
-    store: Any, spec: TwinSpec, recompute: bool, tolerance: float, workers: Workers
+def needs_source(store: Any) -> bool:
+    """Whether a twin was recorded without its definition, so that a project must give it."""
+    return any(not life.start.get("kept") for life in resume.lives(store))
+
+
+def _replayed(store: Any, life: Life, how: How) -> Replayed:
+    found = Replayed(life.twin, began=to_iso(life.start["time"]))
+    versions = Versions(store, life.twin, how.folder)
+    try:
+        definition = _definition(life, how, versions, found)
+    except (DataError, UnknownName) as error:
+        if life.is_present:
+            raise
+        found.differences.append(f"not replayed: {error.found}")
+        return found
+    return _run(store, life, how, definition, None if how.source else versions, found)
+
+
+def _definition(life: Life, how: How, versions: Versions, found: Replayed) -> TwinDefinition:
+    """The definition to replay with; what there is to say about it goes into ``found``."""
+    start, spec = life.start, how.spec(life.twin)
+    recorded = None if how.source else versions.find(start["identity"], start["values"])
+    definition = recorded or _from_source(life, spec, versions, how, found)
+    found.definition, found.version = "recorded" if recorded else "source", definition.version
+    refuse_lost(definition, DECIDES, f"twin {life.twin}")
+    names = {*DECIDES, *(SOLVES if how.recompute else ())}
+    code = definition.code()
+    parts = {name: part for name, part in code.items() if name.partition(".")[0] in names}
+    now = sources.fingerprint(parts)
+    for version in versions.all(start["identity"]):
+        for words in sources.changes(version.code, now, tuple(parts)):
+            if words not in found.code:
+                found.code.append(words)
+    return definition
+
+
+def _from_source(
+    life: Life, spec: TwinSpec | None, versions: Versions, how: How, found: Replayed
+) -> TwinDefinition:
+    start = life.start
+    why = start.get("not recorded", "it was recorded before definitions were")
+    if spec is None:
+        raise DataError(
+            f"the definition of {life.twin} is not in the records: {why}",
+            expected="a project that names the twin and its definition",
+        )
+    definition = resume.source_of(spec, start)
+    same = definition.identity(start["values"]) == start["identity"]
+    if how.source:
+        other = versions.differences(start["identity"], definition)
+        if other:
+            found.notes.append(f"the source is not as recorded: {', '.join(other)}")
+    else:
+        found.notes.append(f"the definition is from the source: {why}")
+    if not same and not how.source:
+        raise DataError(
+            f"the definition in the source is not that of the record: {why}",
+            where=f"twin {life.twin}",
+            hint="replay with the source of that time, or with --source to see what it would do",
+        )
+    return definition
+
+
+def _run(
+    store: Any,
+    life: Life,
+    how: How,
+    definition: TwinDefinition,
+    versions: Versions | None,
+    found: Replayed,
 ) -> Replayed:
-    start = store.get(resume.STARTS, spec.id)
-    if start is None:
-        raise DataError(f"the store has no twin {spec.id!r}", hint="run the project first")
-    twin, found = resume.first(spec, start), Replayed(spec.id)
-    decisions = resume.Decisions(position=start["position"])
-    recorded = resume.Decisions(**store.get(resume.DECISIONS, spec.id))
-    stopped = store.get(resume.BELIEFS, spec.id) or {}
+    twin = resume.first(definition, life.twin, life.start)
+    decisions = resume.Decisions(position=life.start["position"])
+    recorded = resume.Decisions(**life.decisions)
     asked: dict[str, Compute] = {}
-    for position, event in store.applied_read(spec.id, start["position"]):
+    for position, event in store.applied_read(life.twin, life.start["position"]):
         if position > recorded.position:
             break
-        if recompute and isinstance(event, Computed) and event.task in asked:
-            _compare(asked.pop(event.task), event, workers, tolerance, found)
+        event = versions.recalled(event) if versions else event
+        if how.recompute and isinstance(event, Computed) and event.task in asked:
+            _compare(asked.pop(event.task), event, how.workers, how.tolerance, found)
         for effect in resume.accepted(twin, event):
             if resume.decides(effect):
                 decisions.add(effect)
@@ -92,8 +204,8 @@ def _replayed(
                 asked[effect.task] = effect
         found.events += 1
         decisions.position = position
-        if position == stopped.get("position"):
-            found.recorded_belief = stopped["belief"]
+        if position == life.stopped.get("position"):
+            found.recorded_belief = life.stopped["belief"]
             found.belief = twin.belief.identity
     return _judged(found, decisions, recorded)
 

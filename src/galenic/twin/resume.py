@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -16,15 +17,19 @@ from galenic.errors import DataError
 from galenic.records.codec import canonical
 from galenic.records.ledger import INTENDED, OUTCOMES, Entry, pending_intentions
 from galenic.signals import Alert, Effect, Event, Receipt, Record, Write
+from galenic.twin.definition import TwinDefinition
+from galenic.twin.earlier import EarlierDefinition
 from galenic.twin.level import Level
 from galenic.twin.project import TwinSpec
-from galenic.twin.snapshot import restore
+from galenic.twin.snapshot import read, revive
 from galenic.twin.twin import Twin
+from galenic.twin.versions import Versions, as_recorded, keep
 
 log = logging.getLogger(__name__)
 
 BACK = 60.0
 DECISIONS, BELIEFS, STARTS = "twin-decisions", "twin-belief", "twin-start"
+LIVES = "twin-life"
 
 
 @dataclass
@@ -83,52 +88,131 @@ def bring_back(store: Any, spec: TwinSpec, now: int) -> Return:
     if start is None:
         return _fresh(store, spec, now, "first start")
     try:
+        versions = Versions(store, spec.id)
         if point is not None and point.position >= start["position"]:
-            twin, position = restore(spec.definition, point.data), point.position
+            state = read(point.data)
+            twin, position = (
+                revive(_definition(versions, spec, start, state), state),
+                point.position,
+            )
         else:
-            twin, position = first(spec, start), start["position"]
+            twin = first(_definition(versions, spec, start, start), spec.id, start)
+            position = start["position"]
         if twin.now > now + nanoseconds(BACK):
             behind = seconds(twin.now - now)
             raise DataError(f"the clock is {behind:.0f} s behind the records", where=spec.id)
     except DataError as error:
         log.warning("twin %s starts anew: %s", spec.id, error)
         return _fresh(store, spec, now, f"starts anew: {error.found}")
-    return _caught_up(store, twin, position, now)
+    return _caught_up(store, twin, position, now, versions)
 
 
-def first(spec: TwinSpec, start: dict[str, Any]) -> Twin:
+def _definition(
+    versions: Versions, spec: TwinSpec, start: Mapping[str, Any], state: Mapping[str, Any]
+) -> TwinDefinition:
+    """The definition of the twin as it was last: the project's own, or one it has evolved to.
+
+    One that the project has changed itself is refused.
+    """
+    source = source_of(spec, start)
+    if source.identity(state["values"]) == state["identity"]:
+        return source
+    if source.identity(start["values"]) == start["identity"]:
+        evolved = versions.find(state["identity"], state["values"])
+        if evolved is not None:
+            return evolved
+    raise changed(versions, spec, start, state)
+
+
+def changed(
+    versions: Versions, spec: TwinSpec, start: Mapping[str, Any], state: Mapping[str, Any]
+) -> DataError:
+    """The error for a definition that is not the recorded one; says in what."""
+    other = versions.differences(state["identity"], spec.definition)
+    words = f" ({', '.join(other)})" if other else ""
+    return DataError(f"the definition has changed since the twin began{words}", where=spec.id)
+
+
+def source_of(spec: TwinSpec, start: Mapping[str, Any]) -> TwinDefinition:
+    """The project's definition, in the form in which the twin has run since its start."""
+    if "kept" not in start:
+        return EarlierDefinition.of(spec.definition)
+    return as_recorded(spec.definition)[0]
+
+
+def first(definition: TwinDefinition, id: str, start: Mapping[str, Any]) -> Twin:
     """The twin as it began: from this its whole life can be replayed."""
-    identity = spec.definition.identity(start["values"])
-    if start["identity"] != identity:
-        raise DataError("the definition has changed since the twin began", where=spec.id)
     level = Level.of(start["level"])
-    return Twin(spec.definition, spec.id, start["values"], start=start["time"], level=level)
+    return Twin(definition, id, start["values"], start=start["time"], level=level)
 
 
 def _fresh(store: Any, spec: TwinSpec, now: int, why: str) -> Return:
     begins = now - nanoseconds(spec.definition.history)
-    twin = Twin(spec.definition, spec.id, spec.values, start=begins, level=spec.level)
+    definition, unkept = as_recorded(spec.definition)
+    twin = Twin(definition, spec.id, spec.values, start=begins, level=spec.level)
+    identity = definition.identity(spec.values)
     facts = {
         "time": begins,
         "level": spec.level.word,
         "values": dict(spec.values),
-        "identity": spec.definition.identity(spec.values),
+        "identity": identity,
         "position": store.head().offset,
         "definition": spec.name or spec.definition.name,
     }
+    if unkept:
+        log.warning("the definition of %s is not recorded: %s", spec.id, unkept)
+        facts["not recorded"] = unkept
     decisions = Decisions(position=facts["position"])
     with store.transaction() as tx:
+        _end_life(tx, spec.id)
+        facts["kept"] = keep(tx, spec.id, identity, definition, now)
         tx.put(STARTS, spec.id, facts)
         tx.put(DECISIONS, spec.id, decisions.to_dict())
     return Return(twin, decisions, [Record("start", now, spec.id, facts, reason=why)])
 
 
-def _caught_up(store: Any, twin: Twin, position: int, now: int) -> Return:
+@dataclass(frozen=True)
+class Life:
+    """What is recorded of a twin between two beginnings."""
+
+    twin: str
+    start: Mapping[str, Any]
+    decisions: Mapping[str, Any]
+    stopped: Mapping[str, Any]
+    is_present: bool = True
+
+
+def lives(store: Any, twin: str = "") -> list[Life]:
+    """The lives of a twin (of all twins, when not named), oldest first."""
+    found = []
+    for id, start in store.list(STARTS).items():
+        if id == twin or not twin:
+            found += [
+                Life(**said, is_present=False) for said in store.list(LIVES, f"{id}|").values()
+            ]
+            decisions, stopped = store.get(DECISIONS, id), store.get(BELIEFS, id)
+            found.append(Life(id, start, decisions, stopped or {}))
+    return found
+
+
+def _end_life(tx: Any, id: str) -> None:
+    """Keep what a replay of the life so far must reach, before a new one begins."""
+    start, decisions = tx.get(STARTS, id), tx.get(DECISIONS, id)
+    if start is None or decisions["position"] <= start["position"]:
+        return
+    stopped = tx.get(BELIEFS, id) or {}
+    said = {"twin": id, "start": start, "decisions": decisions, "stopped": stopped}
+    tx.put(LIVES, f"{id}|{start['position']:016d}", said)
+
+
+def _caught_up(store: Any, twin: Twin, position: int, now: int, versions: Versions) -> Return:
     """Apply the journal after the checkpoint; decisions that were not committed come back."""
+    versions.add(twin.definition, twin.values, now)
     decisions = Decisions(**store.get(DECISIONS, twin.id))
     committed = decisions.position
     records: list[Record] = []
     for at, event in store.applied_read(twin.id, position):
+        event = versions.recalled(event)
         effects = [effect for effect in accepted(twin, event) if at > committed]
         for effect in effects:
             if decides(effect):

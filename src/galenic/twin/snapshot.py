@@ -1,7 +1,7 @@
 """A twin as bytes and back, bit for bit: restart, checkpoints, moving to another machine.
 
 A snapshot names the definition's identity; it is refused by another one. What it does not hold
-(the definition, the model) comes from the project.
+(the definition, the model) comes from the project, or from the records.
 """
 
 from __future__ import annotations
@@ -77,12 +77,22 @@ def _entry(row: list[Any]) -> Entry:
 
 def restore(definition: TwinDefinition, data: bytes) -> Twin:
     """The twin that ``snapshot`` wrote; refuses a snapshot of another definition or version."""
+    return revive(definition, read(data))
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """What a snapshot says; ``identity`` and ``values`` tell which definition it needs."""
     try:
         record: dict[str, Any] = unpack(zlib.decompress(data))
     except zlib.error as error:
         raise DataError("these bytes are not a snapshot of a twin") from error
     if record.get("format") != FORMAT:
         raise DataError(f"snapshot format {record.get('format')}", expected=str(FORMAT))
+    return record
+
+
+def revive(definition: TwinDefinition, record: dict[str, Any]) -> Twin:
+    """The twin of what ``read`` gave."""
     identity = definition.identity(record["values"])
     if record["identity"] != identity:
         raise DataError(

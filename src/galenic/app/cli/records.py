@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from galenic.app.cli.derive import JSON, chosen
 from galenic.twin.arguments import ArgumentError
+
+if TYPE_CHECKING:
+    from galenic.twin.replay import Replayed
 
 
 def place(options: dict[str, Any], site: str | None) -> str:
@@ -56,39 +61,33 @@ def verify() -> click.Command:
 
 
 def replay() -> click.Command:
-    """The command ``galenic replay``."""
+    """The command ``galenic replay``; it works beside a running server."""
 
-    def callback(
-        project_file: str, recompute: bool, tolerance: float, site: str | None, **options: Any
-    ) -> int:
+    def callback(project_file: str | None, folder: str | None, **options: Any) -> int:
         from galenic.app.cli import FAILED, OK
         from galenic.app.cli.terminal import show_json
-        from galenic.records import open_site
-        from galenic.twin.project import read_project
-        from galenic.twin.replay import replay as replayed
 
-        project = read_project(project_file)
-        store = open_site(site or project.site.folder, readonly=True)
-        try:
-            found = replayed(store, project, recompute=recompute, tolerance=tolerance)
-        finally:
-            store.close()
+        as_json = chosen(options)["json"]
+        found = _replayed(place(options, project_file), folder, options)
         ok = all(one.ok for one in found)
-        if chosen(options)["json"]:
+        if as_json:
             show_json({"ok": ok, "twins": [one.to_dict() for one in found]})
         else:
             for one in found:
-                verdict = "the same" if one.ok else "NOT the same"
-                click.echo(f"{one.twin}: {one.events} events, {one.decisions} decisions: {verdict}")
-                for difference in one.differences:
-                    click.echo(f"  {difference}")
+                for line in _told(one):
+                    click.echo(line)
         return OK if ok else FAILED
 
     return click.Command(
         "replay",
         params=[
-            click.Argument(["project_file"], metavar="PROJECT.toml"),
-            click.Option(["--site"], metavar="FOLDER", help="Other records than the project's."),
+            click.Argument(["project_file"], required=False, metavar="[PROJECT.toml|FOLDER]"),
+            click.Option(
+                ["--site", "folder"], metavar="FOLDER", help="Other records than the project's."
+            ),
+            click.Option(
+                ["--source"], is_flag=True, help="Use the project's definitions as they are now."
+            ),
             click.Option(["--recompute"], is_flag=True, help="Solve again too, and compare."),
             click.Option(
                 ["--tolerance"],
@@ -99,8 +98,47 @@ def replay() -> click.Command:
             JSON,
         ],
         callback=callback,
-        help="Feed the recorded journal through fresh twins; they must decide the same again.",
+        help="Feed the journal through fresh twins of the recorded definitions; they must decide "
+        "the same again.",
     )
+
+
+def _replayed(where: str, folder: str | None, options: dict[str, Any]) -> list[Replayed]:
+    """Replay the records; the project is only read where its definitions are needed."""
+    from galenic.app.cli.site import site_folder
+    from galenic.records import open_site
+    from galenic.twin.project import read_project
+    from galenic.twin.replay import needs_source
+    from galenic.twin.replay import replay as replayed
+
+    store = open_site(folder or site_folder(where), readonly=True)
+    beside = Path(where) if Path(where).is_dir() else Path(where).parent
+    try:
+        is_asked = options["source"] or (Path(where).is_file() and needs_source(store))
+        return replayed(
+            store,
+            read_project(where) if is_asked else None,
+            source=options["source"],
+            recompute=options["recompute"],
+            tolerance=options["tolerance"],
+            folder=beside,
+        )
+    finally:
+        store.close()
+
+
+def _told(one: Replayed) -> Iterator[str]:
+    """What a person reads of the replay of one life of a twin."""
+    verdict = "the same" if one.ok else "NOT the same"
+    yield (
+        f"{one.twin} since {one.began}: {one.events} events, {one.decisions} decisions: {verdict}"
+    )
+    if one.definition:
+        yield f"  definition: {one.definition}, version {one.version}"
+    yield from (f"  {words}" for words in (*one.notes, *one.code))
+    if one.code:
+        yield "  results may differ: bit equality holds for equal code, processor and libraries"
+    yield from (f"  {words}" for words in one.differences)
 
 
 def _head(text: str) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
 from galenic.clock import Clock, SystemClock, nanoseconds, to_iso
 from galenic.errors import ConnectionLost, GalenicError, UnknownName
+from galenic.inference.estimator import Forecast
 from galenic.signals import (
     Command,
     Compute,
@@ -30,17 +31,19 @@ from galenic.signals import (
 )
 from galenic.twin import look, resume
 from galenic.twin.binding import MANUAL
-from galenic.twin.computing import Computing
+from galenic.twin.computing import Comparison, Computing
 from galenic.twin.concurrency import Jobs, Pool, cancelled, first_of
 from galenic.twin.connections import Connections
 from galenic.twin.inbox import Inbox, Item
 from galenic.twin.keeper import Keeper, Outcomes
 from galenic.twin.live import Live
+from galenic.twin.look import WhatIf
 from galenic.twin.pace import Due, Pace, PlantClock
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
 from galenic.twin.publishing import Publishing
 from galenic.twin.routes import CLOCK, Routes
+from galenic.twin.run import Run
 from galenic.twin.twin import Twin
 from galenic.twin.workers import Workers
 from galenic.twin.writes import Writes
@@ -255,6 +258,37 @@ class Runner:
     async def ask(self, twin: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """The same from the event loop: ``await runner.ask("line-1", look.status)``."""
         return await self._fold.run(partial(function, self.twin(twin), *args, **options))
+
+    def forecast(
+        self,
+        twin: str,
+        horizon: float | None = None,
+        every: float | None = None,
+        outputs: Sequence[str] | None = None,
+        *,
+        run: Run | None = None,
+    ) -> Forecast:
+        """What ``look.forecast`` gives, made in a worker process.
+
+        Blocks, so not from the event loop; ends with ``run`` when that is cancelled.
+        """
+        task = self.look(twin, look.forecast_task, horizon, every, outputs)
+        return self._computing.ask(task, run or Run())
+
+    def what_if(
+        self,
+        twin: str,
+        changes: Mapping[str, Any],
+        horizon: float | None = None,
+        every: float | None = None,
+        outputs: Sequence[str] | None = None,
+        *,
+        run: Run | None = None,
+    ) -> WhatIf:
+        """What ``look.what_if`` gives, in the same way."""
+        asked = {"horizon": horizon, "every": every, "outputs": outputs}
+        both = self.look(twin, Comparison.of, changes, **asked)
+        return self._computing.compare(both, run or Run())
 
     def status(self) -> dict[str, Any]:
         """Connections, pace, queues, and what is wrong."""

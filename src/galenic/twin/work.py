@@ -13,6 +13,7 @@ from galenic.decision.goal import Goal
 from galenic.errors import DataError
 from galenic.identity import canonical_json
 from galenic.inference.belief import Belief
+from galenic.inference.estimator import Forecast
 from galenic.twin import foresight
 from galenic.twin.foresight import Question
 
@@ -69,7 +70,12 @@ def _made(purpose: str, factory: str, system: Any, options: Mapping[str, Any]) -
 
 
 def forecast(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A forecast of a twin in another process, as ``Forecast.to_dict`` gives it.
+    """What ``foresee`` gives, as plain values."""
+    return dict(foresee(arguments).to_dict())
+
+
+def foresee(arguments: Mapping[str, Any]) -> Forecast:
+    """A forecast of a twin in another process, bit for bit what ``look.forecast`` gives.
 
     Parameters
     ----------
@@ -84,7 +90,7 @@ def forecast(arguments: Mapping[str, Any]) -> dict[str, Any]:
     control = definition.controller if asked.feedback is not None else None
     controller = foreseeing(control.factory, system, control.options) if control else None
     belief = Belief.from_bytes(arguments["belief"])
-    return dict(foresight.forecast(_MADE[key], belief, asked, controller).to_dict())
+    return foresight.forecast(_MADE[key], belief, asked, controller)
 
 
 def warm_up() -> bool:

@@ -1,7 +1,8 @@
 """Worker processes for Compute effects: warm, with a deadline, thrown away when they hang.
 
 A worker is a process of its own on a pipe. Past its deadline it is killed and a new one is started,
-so a solver that never returns costs one run and nothing else.
+so a solver that never returns costs one run and nothing else. So it is when nobody waits for the
+outcome any more.
 """
 
 from __future__ import annotations
@@ -13,32 +14,49 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
+from galenic.errors import DataError, GalenicError
 from galenic.signals import Compute
+from galenic.twin.run import Cancelled
 from galenic.twin.work import named, warm_up
 
 log = logging.getLogger(__name__)
 
 MAKING = 120.0
+GLANCE = 0.1  # how often [s] is looked whether anybody still waits
+
+Stopped = Callable[[], bool]
+
+
+class Unsendable(DataError):
+    """What should run cannot go to another process, such as a function of a user's own file."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: its result, or the error in words, and how long it took [s]."""
+    """What a run gave: its result, or the error in words, and how long it took [s].
+
+    ``cause`` is the error itself where it says what was found and expected.
+    """
 
     result: Any = None
     error: str = ""
     elapsed: float = 0.0
+    cause: GalenicError | None = None
 
 
 class Workers(Protocol):
-    """Runs Compute effects; ``run`` blocks, and is called in a thread."""
+    """Runs Compute effects; ``run`` blocks, and is called in a thread.
 
-    def run(self, compute: Compute) -> Outcome: ...
+    When ``stopped`` says so nobody waits for the outcome: `Cancelled` may be raised.
+    """
+
+    def run(self, compute: Compute, stopped: Stopped | None = None) -> Outcome: ...
 
     def close(self) -> None: ...
 
@@ -49,8 +67,13 @@ def perform(function: str, arguments: Mapping[str, Any]) -> Outcome:
     try:
         return Outcome(plain(named(function)(arguments)), "", time.monotonic() - begin)
     except Exception as error:
-        words = f"{type(error).__name__}: {error}"
-        return Outcome(None, words.splitlines()[0], time.monotonic() - begin)
+        return _failed(error, time.monotonic() - begin)
+
+
+def _failed(error: Exception, elapsed: float = 0.0) -> Outcome:
+    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    cause = error.with_traceback(None) if isinstance(error, GalenicError) else None
+    return Outcome(None, words, elapsed, cause)
 
 
 def plain(value: Any) -> Any:
@@ -65,7 +88,7 @@ def plain(value: Any) -> Any:
 class InlineWorkers:
     """Runs in the calling thread, without a deadline: studies, replay, tests."""
 
-    def run(self, compute: Compute) -> Outcome:
+    def run(self, compute: Compute, stopped: Stopped | None = None) -> Outcome:
         return perform(compute.function, compute.arguments)
 
     def close(self) -> None:
@@ -90,7 +113,17 @@ def serve(handle: int) -> None:
             function, arguments = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
+        except Exception as error:  # what came needs a module that is not to be found here
+            pipe.send(_failed(Unsendable(f"{type(error).__name__}: {error}")))
+            continue
         pipe.send(perform(function, arguments))
+
+
+def _packed(compute: Compute) -> memoryview:
+    try:
+        return ForkingPickler.dumps((compute.function, dict(compute.arguments)))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise Unsendable(f"{compute.task} cannot go to a worker: {error}") from error
 
 
 class _Worker:
@@ -120,22 +153,34 @@ class _Worker:
             self._is_warm = True
         return self._is_warm
 
-    def run(self, compute: Compute) -> Outcome | None:
-        """The outcome; None past the deadline.
+    def run(self, compute: Compute, packed: memoryview, stopped: Stopped | None) -> Outcome | None:
+        """The outcome of ``compute``, which is sent ``packed``; None past the deadline.
 
         The first run of its kind in a process also makes the controller or estimator. That may
         take longer once; what comes then is too old to act on, and says so.
         """
         kind = kind_of(compute)
         is_new = kind not in self._known
-        self._pipe.send((compute.function, dict(compute.arguments)))
-        if not self._pipe.poll(MAKING if is_new else compute.deadline):
+        self._pipe.send_bytes(packed)
+        if not self._answers(MAKING if is_new else compute.deadline, stopped):
             return None
         self._known.add(kind)
         outcome: Outcome = self._pipe.recv()
         if is_new and not outcome.error and outcome.elapsed > compute.deadline:
             return Outcome(None, f"made ready in {outcome.elapsed:.1f} s", outcome.elapsed)
         return outcome
+
+    def _answers(self, patience: float, stopped: Stopped | None) -> bool:
+        """Whether there is an answer within ``patience`` [s]."""
+        if stopped is None:
+            return self._pipe.poll(patience)
+        until = time.monotonic() + patience
+        while (left := until - time.monotonic()) > 0:
+            if self._pipe.poll(min(left, GLANCE)):
+                return True
+            if stopped():
+                raise Cancelled("nobody waits for the outcome any more")
+        return False
 
     def kill(self) -> None:
         self._pipe.close()
@@ -152,18 +197,26 @@ class ProcessWorkers:
             self._idle.put(None)
         self._count = count
 
-    def run(self, compute: Compute) -> Outcome:
+    def run(self, compute: Compute, stopped: Stopped | None = None) -> Outcome:
         begin = time.monotonic()
-        worker = self._idle.get()
+        try:
+            packed = _packed(compute)
+        except Unsendable as error:
+            return _failed(error)
+        worker = self._free(stopped)
         try:
             worker = worker or _Worker()
             if not worker.warm():
                 raise EOFError("the worker did not start")
-            outcome = worker.run(compute)
-        except (EOFError, OSError, pickle.PicklingError, AttributeError) as error:
+            outcome = worker.run(compute, packed, stopped)
+        except (EOFError, OSError) as error:
             self._throw_away(worker, f"the worker died: {error}")
             worker = None
             return Outcome(None, f"the worker died: {error}", time.monotonic() - begin)
+        except Cancelled:
+            self._throw_away(worker, f"{compute.task} was cancelled")
+            worker = None
+            raise
         else:
             if outcome is None:
                 words = f"no result within the deadline of {compute.deadline:g} s"
@@ -173,6 +226,17 @@ class ProcessWorkers:
             return outcome
         finally:
             self._idle.put(worker)
+
+    def _free(self, stopped: Stopped | None) -> _Worker | None:
+        """A worker that is idle, or the right to start one."""
+        while stopped is not None:
+            if stopped():
+                raise Cancelled("nobody waits for the outcome any more")
+            try:
+                return self._idle.get(timeout=GLANCE)
+            except queue.Empty:
+                continue
+        return self._idle.get()
 
     def _throw_away(self, worker: _Worker | None, why: str) -> None:
         log.warning("worker replaced: %s", why)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 
+from galenic.app.session import Caller, Session
 from galenic.clock import SECOND
 from galenic.connect.memory import MemoryConnector
 from galenic.errors import UnknownName
@@ -17,6 +19,7 @@ from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
 from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
 from galenic.twin.replay import replay
+from galenic.twin.run import Cancelled
 from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers, ProcessWorkers
 from galenic.twin.writer import intended
@@ -224,6 +227,62 @@ async def test_a_write_left_open_by_a_crash_is_compared_and_not_repeated(tmp_pat
         entry = [e for e in store.ledger_read() if e.detail.get("key") == "w-1"][-1]
     assert entry.kind in ("done", "unknown")
     assert written == []
+
+
+class Held:
+    """Workers that hold a forecast back until they are told, or nobody waits any more."""
+
+    def __init__(self) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def run(self, compute, stopped=None):
+        if "forecast" not in compute.task:
+            return InlineWorkers().run(compute)
+        self.entered.set()
+        while not self.go.wait(0.01):
+            if stopped is not None and stopped():
+                raise Cancelled("nobody waits")
+        return InlineWorkers().run(compute)
+
+    def close(self) -> None:
+        self.go.set()
+
+
+async def test_a_forecast_that_somebody_asks_for_does_not_hold_up_the_twin(tmp_path):
+    bench = Bench(tmp_path / "site", workers=(held := Held()))
+    runner = bench.runner
+    await runner.start()
+    await bench.until(20)
+    asked = asyncio.create_task(asyncio.to_thread(runner.what_if, "tank-1", {"Tank.Feed": 3.0}))
+    await asyncio.to_thread(held.entered.wait, 30)
+
+    effects = await runner.command("tank-1", "note", "Ann", "meanwhile", text="it goes on")
+    at = await runner.ask("tank-1", lambda twin: twin.now)
+    held.go.set()
+    both = await asked
+    await runner.stop()
+
+    assert [e.who for e in effects] == ["Ann"]
+    assert both.running.times[0] <= at
+    assert both.to_dict()["differences"]["y0"]["change"] > 0.5
+
+
+async def test_a_forecast_that_somebody_asks_for_can_be_cancelled(tmp_path):
+    bench = Bench(tmp_path / "site", workers=(held := Held()))
+    await bench.runner.start()
+    session = Session(bench.runner.store, bench.runner, workers=1, clock=bench.clock)
+    ann = Caller("Ann", ("engineer",))
+    given = {"twin": "tank-1", "changes": {"Tank.Feed": 3.0}}
+
+    job = await asyncio.to_thread(session.call, "twins.what_if", given, ann, wait=0.0)
+    await asyncio.to_thread(held.entered.wait, 30)
+    live, message = job.state, job.message
+    ended = await asyncio.to_thread(session.cancel, job.id, ann)
+    session.close()
+    await bench.runner.stop()
+
+    assert (live, message) == ("running", "as it is")
+    assert ended["state"] == "cancelled"
 
 
 def test_a_worker_that_hangs_is_thrown_away_and_the_next_run_works():

@@ -130,10 +130,12 @@ def _looking(routes: APIRouter, session: Session) -> None:
         who: Caller = WHO,
     ) -> Json:
         """The running forecast: mean, sd and quantiles over time."""
-        from galenic.twin import look
-
-        spans = [_read(DurationKind(lower=1.0, upper=7 * 86400.0), one) for one in (horizon, every)]
-        return Json((await ask(id, look.forecast, *spans, output)).to_dict())
+        _twin(session, id)
+        span = DurationKind(lower=1.0, upper=7 * 86400.0)
+        made = await run_in_threadpool(
+            runner.forecast, id, _read(span, horizon), _read(span, every), output
+        )
+        return Json(made.to_dict())
 
     @routes.get("/twins/{id}/proposals")
     async def proposals(id: str, who: Caller = WHO) -> Json:

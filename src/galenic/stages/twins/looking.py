@@ -122,9 +122,7 @@ def forecast(
     outputs : list of str
         Paths of quantities; those that the definition shows if left out.
     """
-    from galenic.twin import look
-
-    made = run.runner.look(twin.id, look.forecast, horizon, every, outputs or None)
+    made = run.runner.forecast(twin.id, horizon, every, outputs or None, run=run)
     return forecast_result(made)
 
 
@@ -153,9 +151,7 @@ def what_if(
     outputs : list of str
         Paths of quantities; those that the definition shows if left out.
     """
-    from galenic.twin import look
-
-    both = run.runner.look(twin.id, look.what_if, changes, horizon, every, outputs or None)
+    both = run.runner.what_if(twin.id, changes, horizon, every, outputs or None, run=run)
     running, other = forecast_result(both.running), forecast_result(both.alternative)
     facts = both.to_dict()["differences"]
     table = Table(

@@ -1,0 +1,120 @@
+"""A whole kernel as LLVM IR: the programs of a model, the driver, and the layout they share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from galenic.engine.native.driver import Shape, driver, lay_out
+from galenic.engine.native.elementary import declarations, functions
+from galenic.engine.native.emit import Emitted, emit
+from galenic.engine.native.equations import Equations
+from galenic.engine.native.graph import Graph, Program
+from galenic.engine.native.methods import Rosenbrock
+from galenic.engine.native.problem import Problem
+from galenic.engine.native.scribe import Layout
+from galenic.engine.native.step import control_program, interpolate, step_program
+
+CHUNK = 1500
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What Python must know to run a kernel, and what describes its size."""
+
+    lanes: int
+    workspace: int  # vectors
+    n: int
+    n_theta: int
+    n_outputs: int
+    rules: int
+    hoisted: int
+    operations: dict[str, int]
+
+    def to_json(self) -> str:
+        """Canonical text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """What ``to_json`` wrote."""
+        return cls(**json.loads(text))
+
+
+def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Facts]:
+    """The IR of a kernel and the facts about it."""
+    graph = Graph()
+    equations = Equations(problem, graph)
+    kept = equations.seen
+    programs = [
+        step_program(equations, method, kept),
+        control_program(graph, method),
+        _observe(equations, method, kept),
+        _start(equations),
+        *(_reset(equations, rule) for rule in range(len(problem.rules))),
+    ]
+    programs.append(_init(graph))
+    layout = Layout(lanes)
+    parts: dict[str, Emitted] = {}
+    shape = Shape(
+        n=problem.n,
+        n_theta=problem.n_theta,
+        n_outputs=int(problem.y.numel()),
+        resets=len(problem.rules),
+        terminal=problem.terminal,
+        parts=lambda name: _calls(parts, name),
+    )
+    lay_out(layout, shape)
+    layout.add("CACHE", len(graph.hoisted))
+    layout.add("D", len(method.dense) * len(kept))
+    layout.offsets["SPILL"] = layout.size
+    parts |= {program.name: emit(program, layout, CHUNK) for program in programs}
+    layout.size += max(part.spills for part in parts.values())
+    texts = [declarations(layout), functions(layout), *(part.text for part in parts.values())]
+    texts.append(driver(layout, shape))
+    facts = Facts(
+        lanes=lanes,
+        workspace=layout.size,
+        n=problem.n,
+        n_theta=problem.n_theta,
+        n_outputs=shape.n_outputs,
+        rules=len(problem.rules),
+        hoisted=len(graph.hoisted),
+        operations={name: part.operations for name, part in parts.items()},
+    )
+    return "\n".join(texts), facts
+
+
+def _calls(parts: dict[str, Emitted], name: str) -> tuple[str, ...]:
+    return tuple(call.replace("%k", "%ws") for call in parts[name].calls) if name in parts else ()
+
+
+def _observe(equations: Equations, method: Rosenbrock, kept: list[int]) -> Program:
+    """Reads POS, TOUT, D, Y, YN; stores the outputs in OB."""
+    graph = equations.graph
+    program = Program("observe", graph)
+    y = interpolate(graph, kept, len(method.dense), equations.n)
+    program.store_all("OB", equations.outputs(graph.load("TOUT", 0), y))
+    return program
+
+
+def _start(equations: Equations) -> Program:
+    program = Program("start", equations.graph, hoist=False)
+    program.store_all("X0", equations.start())
+    return program
+
+
+def _reset(equations: Equations, rule: int) -> Program:
+    graph = equations.graph
+    program = Program(f"reset{rule}", graph)
+    y = [graph.load("Y", i) for i in range(equations.n)]
+    program.store_all("AFTER", equations.after(rule, graph.load("T", 0), y))
+    return program
+
+
+def _init(graph: Graph) -> Program:
+    """Everything that depends on parameters alone, into the cache."""
+    program = Program("init", graph, hoist=False)
+    for value, slot in graph.hoisted.items():
+        program.store("CACHE", slot, value)
+    return program

@@ -1,0 +1,139 @@
+"""The equations of a Problem as tapes, with exact sparse derivatives."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import casadi as ca
+
+from galenic.engine.native.graph import Graph, Value
+from galenic.engine.native.lower import lower
+from galenic.engine.native.problem import Problem
+from galenic.engine.tape import Tape
+from galenic.errors import ModelError
+
+Values = list[Value]
+
+
+class Equations:
+    """Values of right-hand side, derivatives, outputs and event maps on a graph.
+
+    The unknowns are x and z in one vector of length n; rows of f are ode, then alg.
+    """
+
+    def __init__(self, problem: Problem, graph: Graph) -> None:
+        self.problem, self.graph = problem, graph
+        self.n, self.nx = problem.n, problem.nx
+        self.theta = [graph.load("THETA", i) for i in range(problem.n_theta)]
+        self._unknowns = ca.vertcat(problem.x, problem.z)
+        self._f = ca.densify(ca.vertcat(problem.ode, problem.alg))
+        self._jacobian = ca.jacobian(self._f, self._unknowns)
+        self._drift = ca.jacobian(self._f, problem.t)
+
+    @cached_property
+    def pattern(self) -> list[tuple[int, int]]:
+        """(row, column) of the non-zeros of df/dy in the order of their values."""
+        sparsity = self._jacobian.sparsity()
+        return list(zip(sparsity.row(), sparsity.get_col(), strict=True))
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether f = A(theta) y + b(theta), without algebraic equations."""
+        if self.problem.nz or not self.n:
+            return False
+        changing = ca.vertcat(self._unknowns, self.problem.t)
+        parts = ca.vertcat(ca.vec(ca.densify(self._jacobian)), self._drift)
+        return not any(ca.which_depends(parts, changing, 1, False))
+
+    @cached_property
+    def timed(self) -> bool:
+        """Whether f contains the time."""
+        return self._drift.nnz() > 0
+
+    def slopes(self, time: Value, y: Values) -> Values:
+        """f(t, y)."""
+        return lower(self.graph, self._rhs, [[time], y, self.theta])[0]
+
+    def linearised(
+        self, time: Value, y: Values
+    ) -> tuple[Values, dict[tuple[int, int], Value], Values]:
+        """f, the non-zeros of df/dy by place, and df/dt."""
+        f, entries, drift = lower(self.graph, self._full, [[time], y, self.theta])
+        return f, dict(zip(self.pattern, entries, strict=True)), drift
+
+    def outputs(self, time: Value, y: Values) -> Values:
+        """The observed quantities."""
+        return lower(self.graph, self._outputs, [[time], y, self.theta])[0]
+
+    def levels(self, time: Value, y: Values) -> Values:
+        """The triggers."""
+        return lower(self.graph, self._levels, [[time], y, self.theta])[0]
+
+    def after(self, rule: int, time: Value, y: Values) -> Values:
+        """The unknowns after event rule number ``rule``."""
+        tape = self._tape(self.problem.rules[rule])
+        return lower(self.graph, tape, [[time], y, self.theta])[0]
+
+    def start(self) -> Values:
+        """The unknowns at the start, from parameters alone."""
+        problem = self.problem
+        try:
+            function = ca.Function("start", [problem.theta], [ca.densify(problem.x0)])
+        except RuntimeError as error:
+            raise ModelError(
+                "a start value depends on more than parameters",
+                where=problem.name,
+                hint="start values may use parameters only",
+            ) from error
+        x = lower(self.graph, Tape(function), [self.theta])[0]
+        return x + [self.graph.const(value) for value in problem.z0]
+
+    @cached_property
+    def seen(self) -> list[int]:
+        """The unknowns that outputs look at."""
+        return self.reads(self.problem.y)
+
+    @cached_property
+    def watched(self) -> list[int]:
+        """The unknowns that triggers look at."""
+        return self.reads(ca.vertcat(*(level for _, level in self.problem.triggers)))
+
+    def reads(self, expression: ca.SX) -> list[int]:
+        """Unknowns an expression depends on."""
+        pattern = ca.jacobian_sparsity(expression, self._unknowns) if expression.numel() else None
+        return sorted(set(pattern.get_col())) if pattern is not None else []
+
+    @cached_property
+    def _rhs(self) -> Tape:
+        return self._tape(self._f)
+
+    @cached_property
+    def _full(self) -> Tape:
+        entries = self._jacobian.nz[:] if self._jacobian.nnz() else ca.SX(0, 1)
+        return self._tape(self._f, entries, ca.densify(self._drift))
+
+    @cached_property
+    def _outputs(self) -> Tape:
+        return self._tape(self.problem.y)
+
+    @cached_property
+    def _levels(self) -> Tape:
+        return self._tape(ca.vertcat(*(level for _, level in self.problem.triggers)))
+
+    def _tape(self, *expressions: ca.SX) -> Tape:
+        problem = self.problem
+        arguments = [problem.t, self._unknowns, problem.theta]
+        try:
+            return Tape(ca.Function(_plain(problem.name), arguments, list(expressions)))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{problem.name} contains a symbol that is no quantity of the model",
+                where=problem.name,
+                hint=str(error).strip().splitlines()[-1],
+            ) from error
+
+
+def _plain(name: str) -> str:
+    """A name CasADi takes for a Function."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+    return f"model_{kept}".replace("__", "_").rstrip("_")

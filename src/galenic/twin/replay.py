@@ -21,7 +21,7 @@ from galenic.twin import resume, sources
 from galenic.twin.definition import TwinDefinition
 from galenic.twin.project import Project, TwinSpec
 from galenic.twin.resume import Life
-from galenic.twin.versions import Versions, refuse_lost
+from galenic.twin.versions import Version, Versions, refuse_lost, to_version
 from galenic.twin.workers import InlineWorkers, Workers
 
 DEADLINES = ("deadline", "worker died", "no answer")
@@ -140,16 +140,24 @@ def _definition(life: Life, how: How, versions: Versions, found: Replayed) -> Tw
     recorded = None if how.source else versions.find(start["identity"], start["values"])
     definition = recorded or _from_source(life, spec, versions, how, found)
     found.definition, found.version = "recorded" if recorded else "source", definition.version
-    refuse_lost(definition, DECIDES, f"twin {life.twin}")
-    names = {*DECIDES, *(SOLVES if how.recompute else ())}
+    if recorded is not None:
+        _look_at_code(recorded, versions.all(start["identity"]), how, found)
+    return definition
+
+
+def _look_at_code(
+    definition: TwinDefinition, versions: list[Version], how: How, found: Replayed
+) -> None:
+    """What of the code that decides has changed since any part of the life was recorded."""
+    names = (*DECIDES, *(SOLVES if how.recompute else ()))
     code = definition.code()
     parts = {name: part for name, part in code.items() if name.partition(".")[0] in names}
+    refuse_lost(parts, f"twin {found.twin}", str(versions[-1].code["galenic"]))
     now = sources.fingerprint(parts)
-    for version in versions.all(start["identity"]):
-        for words in sources.changes(version.code, now, tuple(parts)):
+    for version in versions:
+        for words in sources.changes(version.code, now, parts):
             if words not in found.code:
                 found.code.append(words)
-    return definition
 
 
 def _from_source(
@@ -194,7 +202,11 @@ def _run(
     for position, event in store.applied_read(life.twin, life.start["position"]):
         if position > recorded.position:
             break
-        event = versions.recalled(event) if versions else event
+        led = versions.led(event) if versions else []
+        if led:
+            evolved = led[-1].definition(how.folder)
+            _look_at_code(evolved, led, how, found)
+            event = to_version(event, evolved)
         if how.recompute and isinstance(event, Computed) and event.task in asked:
             _compare(asked.pop(event.task), event, how.workers, how.tolerance, found)
         for effect in resume.accepted(twin, event):

@@ -8,8 +8,8 @@ that a replay has the same model down to the order of its instructions.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -244,33 +244,33 @@ class Versions:
         said, now = versions[-1].facts["definition"] if versions else {}, other.facts()
         return sorted(name for name in said if said[name] != now.get(name))
 
+    def led(self, event: Any) -> list[Version]:
+        """The versions to which an evolve command led that named a definition; else none."""
+        if not isinstance(event, Command) or event.name != EVOLVE:
+            return []
+        led = self._led.get((event.time, event.who, event.reason))
+        return self.all(led.pop(0)) if led and event.arguments.get("definition") else []
+
     def recalled(self, event: Any) -> Any:
         """The event, with the version to which an evolve command led in place of its name."""
-        if not isinstance(event, Command) or event.name != EVOLVE:
-            return event
-        led = self._led.get((event.time, event.who, event.reason))
-        if not led or not event.arguments.get("definition"):
-            return event
-        versions = self.all(led.pop(0))
-        if not versions:
-            return event
-        fresh = {**event.arguments, "definition": versions[-1].definition(self._folder)}
-        return Command(event.name, event.time, event.who, event.reason, fresh, event.key)
+        led = self.led(event)
+        return to_version(event, led[-1].definition(self._folder)) if led else event
 
 
-def refuse_lost(definition: TwinDefinition, names: Collection[str], where: str) -> None:
-    """Refuse a definition some of whose code cannot be found any more."""
-    for name, reference in definition.code().items():
-        if name.partition(".")[0] not in names:
-            continue
+def to_version(event: Command, definition: TwinDefinition) -> Command:
+    """An evolve command with the definition itself in place of its name."""
+    return replace(event, arguments={**event.arguments, "definition": definition})
+
+
+def refuse_lost(parts: Mapping[str, Reference], where: str, release: str) -> None:
+    """Refuse code that cannot be found any more; ``release`` is the one that recorded it."""
+    for name, reference in parts.items():
         try:
             reference.load()
         except GalenicError as error:
-            version: Version | None = definition.__dict__.get("_version")
-            release = f"galenic {version.code['galenic']}" if version else "the old source"
             raise DataError(
                 f"the {name} {reference.at} cannot be found: {error.found}",
                 where=where,
                 expected="the function or class that the recorded definition names",
-                hint=f"put it back, or replay with the source of that time ({release})",
+                hint=f"put it back, or replay with the source of that time (galenic {release})",
             ) from error

@@ -76,12 +76,19 @@ class UnknownName(ModelError):
     def among(cls, kind: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownName:
         """The error for ``name`` where one of ``known`` was expected."""
         names = sorted(set(known))
-        close = get_close_matches(name, names, n=3, cutoff=0.5)
+        close = _close(name, names)
         if close:
             hint = "did you mean " + " or ".join(repr(match) for match in close) + "?"
         else:
             hint = f"known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
         return cls(f"there is no {kind} {name!r}", where=where, hint=hint)
+
+
+def _close(name: str, names: list[str]) -> list[str]:
+    """The nearest three of ``names``; upper and lower case count as the same letter."""
+    folded = [(known.casefold(), known) for known in names]
+    matches = get_close_matches(name.casefold(), [plain for plain, _ in folded], n=3, cutoff=0.5)
+    return [known for match in dict.fromkeys(matches) for plain, known in folded if plain == match]
 
 
 class SolveError(GalenicError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from galenic.signals import Effect, Event
+from galenic.signals import Effect, Event, Record
 
 SIZE = 20_000
 MOST = 1000
@@ -13,12 +13,16 @@ MOST = 1000
 
 @dataclass
 class Item:
-    """An event on its way in: where it came from, and who waits for its effects."""
+    """An event on its way in: where it came from, and who waits for its effects.
+
+    ``said`` is entered in the ledger with the event, once for each twin that it is for.
+    """
 
     event: Event
     source: str = ""
     twin: str = ""
     done: asyncio.Future[list[Effect]] | None = None
+    said: Record | None = None
 
     def answer(self, effects: list[Effect]) -> None:
         """Tell who waits; the first answer counts."""
@@ -47,9 +51,11 @@ class Inbox:
         """Bring an event in; waits where there is no room."""
         await self._items.put(Item(event, source, twin))
 
-    async def ask(self, event: Event, source: str, twin: str) -> list[Effect]:
+    async def ask(
+        self, event: Event, source: str, twin: str, said: Record | None = None
+    ) -> list[Effect]:
         """Bring an event in; its effects, once they are recorded."""
-        item = Item(event, source, twin, asyncio.get_running_loop().create_future())
+        item = Item(event, source, twin, asyncio.get_running_loop().create_future(), said)
         assert item.done is not None
         self._waiting.add(item.done)
         item.done.add_done_callback(self._waiting.discard)

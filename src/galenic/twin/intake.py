@@ -59,6 +59,11 @@ def sample(twin: Twin, sample: Sample) -> list[Effect]:
     return effects
 
 
+def comes_late(twin: Twin, tag: str, time: int) -> bool:
+    """Whether a sample of this time [ns] is too old for the belief, and goes to the history."""
+    return _folded(twin, twin.channels[tag]) and time <= twin.fold.horizon
+
+
 def _believable(
     twin: Twin, channel: Channel, sample: Sample
 ) -> tuple[Reading | Rejected, list[Effect]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -133,6 +134,9 @@ class Keeper:
                     decisions.position = tx.applied(id, mine, now)
             tx.samples([item.event for item in items if isinstance(item.event, Sample)])
             for item in items:
+                if item.said is not None:
+                    for id in targets(item):
+                        tx.ledger(replace(item.said, subject=id))
                 if isinstance(item.event, Correction):
                     place = self.store.locate(item.event.amends)
                     if place is not None:

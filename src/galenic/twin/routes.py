@@ -43,13 +43,17 @@ class Routes:
         """The tags that twins read from a connection."""
         return [tag for name, tag in self._readers if name == connection]
 
+    def readers(self, connection: str, tag: str) -> list[str]:
+        """The twins that read a tag of a connection."""
+        return self._readers.get((connection, tag), [])
+
     def targets(self, item: Item) -> list[str]:
         """The twins that an event is for."""
         if item.twin:
             return [item.twin]
         if item.source == CLOCK:
             return list(self._twins)
-        return self._readers.get((item.source, getattr(item.event, "tag", "")), [])
+        return self.readers(item.source, getattr(item.event, "tag", ""))
 
     def addressed(self, event: Event) -> str:
         """The twin that an event of a person is for; empty when its tag tells."""

@@ -217,24 +217,30 @@ class Runner:
             raise UnknownName.among("twin", id, self.twins)
         return self.twins[id]
 
-    async def submit(self, event: Event, twin: str = "") -> list[Effect]:
+    def takers(self, tag: str) -> list[str]:
+        """The twins to which a manual entry of ``tag`` goes."""
+        return self._routes.readers(MANUAL, tag)
+
+    async def submit(
+        self, event: Event, twin: str = "", said: Record | None = None
+    ) -> list[Effect]:
         """Bring an event in; its effects, once they are recorded.
 
         A Sample of a manual binding finds its twins by its tag; everything else names its twin,
-        unless there is only one.
+        unless there is only one. ``said`` goes into the ledger with it, in one transaction.
         """
         if not self.running or self.failure is not None:
             raise ConnectionLost("the runner is not running", hint=str(self.failure or ""))
         address = self.twin(twin).id if twin else self._routes.addressed(event)
-        return await self._inbox.ask(event, MANUAL, address)
+        return await self._inbox.ask(event, MANUAL, address, said)
 
     def submit_from_thread(
-        self, event: Event, twin: str = "", timeout: float = 30.0
+        self, event: Event, twin: str = "", said: Record | None = None, timeout: float = 30.0
     ) -> list[Effect]:
         """The same from another thread (services run in threads)."""
         if self._loop is None:
             raise ConnectionLost("the runner is not running")
-        future = asyncio.run_coroutine_threadsafe(self.submit(event, twin), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self.submit(event, twin, said), self._loop)
         return future.result(timeout)
 
     async def command(

@@ -118,6 +118,34 @@ async def test_people_tell_a_twin_and_all_is_in_the_ledger(plant):
         assert (await http.get("/api/twins/tank-1/writes")).json()
 
 
+async def test_an_entry_that_changes_the_past_needs_a_reason(plant):
+    async with signed_in(plant) as http:
+
+        async def enter(status=200, **arguments):
+            given = {"tag": "Lab.Out", "value": 1.0, "unit": "1", **arguments}
+            answer = await http.post(
+                "/api/twins/tank-1/commands", json={"command": "enter", "arguments": given}
+            )
+            assert answer.status_code == status, answer.text
+            return answer.json()
+
+        drawn, late = to_iso(T0 + 20 * SECOND), to_iso(T0 - 3600 * SECOND)
+        await enter(time=drawn)
+        again = await enter(time=drawn, value=1.1, status=422)
+        await enter(time=drawn, value=1.1, reason="second vial")
+        too_late = await enter(time=late, reason=" ", status=422)
+        await enter(time=late, reason="the report was lost")
+        await enter(tag="Tank.Out", reason="not by hand", status=422)
+
+        page = (await http.get("/api/ledger", params={"limit": 1000})).json()["entries"]
+        said = [entry for entry in page if entry["kind"] == "entry"]
+        assert [entry["reason"] for entry in said] == ["", "second vial", "the report was lost"]
+        assert {(entry["who"], entry["subject"]) for entry in said} == {("ann", "tank-1")}
+        assert [entry["detail"]["value"] for entry in said] == [1.0, 1.1, 1.0]
+        assert "already" in str(again)
+        assert "too late" in str(too_late)
+
+
 async def test_a_viewer_changes_nothing(plant):
     async with signed_in(plant, "vic") as http:
         body = {"command": "level", "arguments": {"to": "twin", "reason": "let me"}}

@@ -304,13 +304,11 @@ class Laboratory:
                 "value": _number(box["value"].value),
                 "unit": self.tags[tag].unit,
                 "time": box["time"].value,
+                "reason": reason,
                 "twin": self.facts.id,
             }
             job = await self.page.call("twins.enter", given)
             if job is not None:
-                await self.page.call(
-                    "twins.note", {"twin": self.facts.id, "text": f"{tag} entered: {reason}"}
-                )
                 await self.show()
             return job is not None
 

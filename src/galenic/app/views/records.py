@@ -27,6 +27,7 @@ KINDS = (
     "service",
     "health",
     "alert",
+    "entry",
     "correction",
     "action",
     "evolve",

@@ -247,11 +247,15 @@ def enter(
     value: float,
     unit: str,
     time: Moment | None = None,
+    reason: str = "",
     twin: TwinRef | None = None,
     *,
     run: Run,
 ) -> Result:
     """Enter a laboratory value or another manual reading.
+
+    A reason is needed for a value that comes too late for the belief, and for a second one of the
+    same time.
 
     Parameters
     ----------
@@ -263,17 +267,58 @@ def enter(
         Its unit.
     time : time
         When it was true, such as when the sample was drawn; now if left out.
+    reason : str
+        Why; it stands in the ledger.
     twin : twin
         Id of the twin; all that use the tag if left out.
     """
-    from galenic.signals import Sample
+    from galenic.signals import Record, Sample
 
     now = run.runner.clock.now()
     true_at = now if time is None else time
     key = f"{tag}|{true_at}|{run.who}|{now}"
+    takers = _takers(run, tag, twin)
+    if not reason.strip():
+        _need_no_reason(run, takers, tag, true_at)
+    facts = {"key": key, "tag": tag, "value": value, "unit": unit, "time": true_at}
+    said = Record("entry", now, "", facts, run.who, reason)
     sample = Sample(tag, value, unit, true_at, now, source_key=key)
-    result = told(run.runner.submit_from_thread(sample, "" if twin is None else twin.id))
+    result = told(run.runner.submit_from_thread(sample, "" if twin is None else twin.id, said))
     return Result(result.text, {"key": Value(key, meaning="name it to correct it")}, result.tables)
+
+
+def _takers(run: Run, tag: str, twin: TwinRef | None) -> list[str]:
+    """The twins to which a manual entry goes."""
+    from galenic.errors import UnknownName
+
+    takers: list[str] = run.runner.takers(tag)
+    if twin is None:
+        return takers
+    if twin.id not in takers:
+        channels = run.runner.twin(twin.id).channels
+        known = [name for name in channels if twin.id in run.runner.takers(name)]
+        raise UnknownName.among("manual entry", tag, known, where=twin.id)
+    return [twin.id]
+
+
+def _need_no_reason(run: Run, takers: list[str], tag: str, time: int) -> None:
+    """Refuse an entry without a reason that changes what is on record of the past."""
+    from galenic.clock import to_iso
+    from galenic.twin.arguments import ArgumentError
+    from galenic.twin.intake import comes_late
+
+    why = ""
+    if any(run.runner.look(id, comes_late, tag, time) for id in takers):
+        why = f"a value of {to_iso(time)} comes too late for the belief"
+    elif run.store.history([tag], time, time + 1).num_rows:
+        why = f"there is a value of {tag} of {to_iso(time)} already"
+    if why:
+        raise ArgumentError(
+            f"{why}, and no reason is given",
+            where="argument 'reason'",
+            expected="why it is entered",
+            hint="to replace a value use correct, with its key",
+        )
 
 
 @service("Correct a value", stage="twins", effect="act", role="operator")

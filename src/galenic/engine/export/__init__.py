@@ -12,6 +12,8 @@ _HOME = {
     "CSource": "source",
     "c_source": "source",
     "export_c": "source",
+    "FMU": "fmu",
+    "export_fmu": "fmu",
 }
 
 __all__ = sorted(_HOME)

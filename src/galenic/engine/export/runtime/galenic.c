@@ -46,7 +46,7 @@ static const double H[3][8] = {
      -52.072871366152654, -59.78993625266729, -0.15582684282751913, 4.883087185713722}};
 
 /* All that a run remembers lies in one row of numbers, beginning with these. */
-enum { TIME, BEGAN, STEP, FIXED, RTOL, STARTED, ENDED, STALE, STEPS, EVENTS, HEAD };
+enum { TIME, BEGAN, STEP, FIXED, RTOL, STARTED, ENDED, STALE, STEPS, EVENTS, MET, HEAD };
 
 struct galenic_run {
   const galenic_model *model;
@@ -664,9 +664,11 @@ int galenic_watch(galenic_run *r) {
   measure(r, r->saved[TIME], r->x, r->levels);
   for (i = 0; i < r->model->triggers; i++) {
     r->size[i] = fmax(r->size[i], fabs(r->levels[i]));
-    if (r->levels[i] < 0.0 || r->leaving[i] != 0.0) r->armed[i] = 1.0;
+    if (r->levels[i] < 0.0 || (r->leaving[i] != 0.0 && r->saved[TIME] > r->saved[MET])) {
+      r->armed[i] = 1.0;
+      r->leaving[i] = 0.0;
+    }
     if (r->levels[i] >= 0.0 && r->armed[i] != 0.0) due = 1;
-    r->leaving[i] = 0.0;
   }
   return due;
 }
@@ -779,6 +781,7 @@ int galenic_meet(galenic_run *r, int *changed) {
     }
   }
   if (!*changed) return GALENIC_OK;
+  r->saved[MET] = r->saved[TIME];
   status = note_leaving(r);
   for (k = 0; k < m->triggers; k++) r->size[k] = fabs(r->levels[k]);
   return status;

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galenic.errors import DataError, NotPermitted, UnitError, UnknownName
-from galenic.twin.arguments import Argument, ArgumentError, kind_from
+from galenic.twin.arguments import Argument, ArgumentError, Scalar, kind_from
 from galenic.twin.service import (
     ArtefactRef,
     BeliefRef,
@@ -22,6 +22,7 @@ from galenic.twin.service import (
     Columns,
     Duration,
     File,
+    Help,
     In,
     Moment,
     Plot,
@@ -36,6 +37,8 @@ from galenic.twin.service import (
     require,
     service,
 )
+
+Mass = Annotated[float, In("mg", lower=0), Help("What is weighed.")]
 
 
 class Shape(Enum):
@@ -164,6 +167,22 @@ def test_bounds_and_help_come_from_signature_and_docstring():
         "widget": "number", "unit": "mg", "min": 0, "max": 500,
     }  # fmt: skip
     assert everything.description == "Take one of each kind."
+
+
+def test_help_may_stand_with_a_type_that_services_share():
+    @service("Weigh", stage="demo")
+    def weigh(first: Mass, second: Mass | None = None, third: Mass = 1.0) -> None:
+        """Weigh.
+
+        Parameters
+        ----------
+        third : float [mg]
+            The last one.
+        """
+
+    texts = [argument.help for argument in weigh.arguments]
+    assert texts == ["What is weighed.", "What is weighed.", "The last one."]
+    assert {argument.kind for argument in weigh.arguments} == {Scalar("mg", 0)}
 
 
 def test_the_function_receives_si_and_defaults():

@@ -76,6 +76,7 @@ __all__ = [
     "Columns",
     "Duration",
     "File",
+    "Help",
     "Host",
     "In",
     "ModelRef",
@@ -104,6 +105,17 @@ Moment = Annotated[int, MomentKind()]
 
 Setting = Annotated[float | bool | str, SettingKind()]
 """Annotation of what something is set to; the function receives a number, a flag or a text."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """What an argument means, beside its type: for one that several services take alike.
+
+    A docstring that documents the argument comes first.
+    """
+
+    text: str
+
 
 PLAIN_KINDS: dict[Any, Kind] = {
     bool: Flag(),
@@ -295,7 +307,7 @@ def _argument(
                 where=where,
                 expected=error.expected,
             ) from error
-    return Argument(name, kind, required, default, helps.get(name, ""))
+    return Argument(name, kind, required, default, helps.get(name) or help_of(hints[name]))
 
 
 def _known_types() -> str:
@@ -333,6 +345,14 @@ def kind_of(annotation: Any, name: str, where: str) -> Kind:
             where=where,
             expected=f"one of: {_known_types()}",
         ) from None
+
+
+def help_of(annotation: Any) -> str:
+    """The `Help` of an annotation, also of one that may be None; empty where it has none."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(filter(None, map(help_of, get_args(annotation))), "")
+    extras = getattr(annotation, "__metadata__", ())
+    return next((extra.text for extra in extras if isinstance(extra, Help)), "")
 
 
 def _annotated(base: Any, extras: tuple[Any, ...], name: str, where: str) -> Kind:

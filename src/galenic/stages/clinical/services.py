@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from galenic.twin.service import (
     Columns,
     Duration,
+    Help,
     In,
     Moment,
     Result,
@@ -17,11 +19,23 @@ from galenic.twin.service import (
     service,
 )
 
-Drug = Literal["vancomycin", "gentamicin"]
-Doses = Annotated[Table, Columns(time="h", amount="mg", duration="h")]
-Levels = Annotated[Table, Columns(time="h", level="mg/L")]
-Clearance = Annotated[float, In("mL/min", lower=1, upper=300)]
-Weight = Annotated[float, In("kg", lower=1, upper=400)]
+DoseTable = Annotated[Table, Columns(time="h", amount="mg", duration="h")]
+Doses = Annotated[
+    DoseTable, Help("Doses given: time [h], amount [mg], duration of the infusion [h].")
+]
+Levels = Annotated[
+    Table, Columns(time="h", level="mg/L"), Help("Levels measured: time [h], level [mg/L].")
+]
+Clearance = Annotated[float, In("mL/min", lower=1, upper=300), Help("Creatinine clearance.")]
+Weight = Annotated[float, In("kg", lower=1, upper=400), Help("Body weight.")]
+Drug = Annotated[
+    Literal["vancomycin", "gentamicin"],
+    Help("The drug; it names population, usual doses and usual targets."),
+]
+Dialysis = Annotated[bool, Help("Whether the patient is on haemodialysis.")]
+SomeTwin = Annotated[
+    TwinRef, Help("Id of the patient's twin; the patient is told by tables if left out.")
+]
 Area = Annotated[float, In("mg*h/L", lower=0)]
 Concentration = Annotated[float, In("mg/L", lower=0)]
 Amount = Annotated[float, In("mg", lower=0)]
@@ -36,30 +50,14 @@ def fit_patient(
     doses: Doses,
     levels: Levels,
     drug: Drug = "vancomycin",
-    dialysis: bool = False,
+    dialysis: Dialysis = False,
     *,
     run: Run,
 ) -> Result:
-    """Estimate a patient's own kinetics from doses and levels (maximum a posteriori).
-
-    Parameters
-    ----------
-    clcr : float [mL/min]
-        Creatinine clearance.
-    weight : float [kg]
-        Body weight.
-    doses : table
-        Doses given: time [h], amount [mg], duration of the infusion [h].
-    levels : table
-        Levels measured: time [h], level [mg/L].
-    drug : {"vancomycin", "gentamicin"}
-        The drug; it names the population.
-    dialysis : bool
-        Whether the patient is on haemodialysis.
-    """
+    """Estimate a patient's own kinetics from doses and levels (maximum a posteriori)."""
     from galenic.stages.clinical import shown
 
-    case = _told(drug, clcr, weight, dialysis, doses, levels)
+    case = Person(drug, clcr, weight, dialysis, doses, levels).case()
     run.progress(0.7, "draw")
     values, table = shown.parameters(case)
     values["belief"] = Value(case.belief.identity, meaning="hash of the belief")
@@ -69,15 +67,15 @@ def fit_patient(
 
 @service("Forecast levels", stage="clinical", effect="read")
 def forecast_levels(
-    twin: TwinRef | None = None,
-    planned: Doses | None = None,
+    twin: SomeTwin | None = None,
+    planned: DoseTable | None = None,
     horizon: Duration = 172_800.0,
     doses: Doses | None = None,
     levels: Levels | None = None,
     clcr: Clearance | None = None,
     weight: Weight | None = None,
     drug: Drug = "vancomycin",
-    dialysis: bool = False,
+    dialysis: Dialysis = False,
     *,
     run: Run,
 ) -> Result:
@@ -85,31 +83,17 @@ def forecast_levels(
 
     Parameters
     ----------
-    twin : twin
-        Id of the patient's twin; the patient is told by tables if left out.
     planned : table
         Doses to come: hours from now, amount [mg], duration of the infusion [h].
     horizon : duration
         How far.
-    doses : table
-        Doses given: time [h], amount [mg], duration [h].
-    levels : table
-        Levels measured: time [h], level [mg/L].
-    clcr : float [mL/min]
-        Creatinine clearance.
-    weight : float [kg]
-        Body weight.
-    drug : {"vancomycin", "gentamicin"}
-        The drug.
-    dialysis : bool
-        Whether the patient is on haemodialysis.
     """
     import numpy as np
 
     from galenic.decision.exposure import Course, common_step, respond
     from galenic.stages.clinical import shown
 
-    case = _case(run, twin, None, drug, clcr, weight, dialysis, doses, levels)
+    case = _case(run, twin, None, Person(drug, clcr, weight, dialysis, doses, levels))
     plan = _planned(planned, horizon)
     times = [t for dose in plan for t in (dose[0], dose[2])]
     step = common_step([*times, 1800.0, horizon])
@@ -128,14 +112,14 @@ def forecast_levels(
 
 @service("Advise a dose", stage="clinical", effect="read")
 def advise_dose(
-    twin: TwinRef | None = None,
+    twin: SomeTwin | None = None,
     at: Moment | None = None,
     doses: Doses | None = None,
     levels: Levels | None = None,
     clcr: Clearance | None = None,
     weight: Weight | None = None,
     drug: Drug = "vancomycin",
-    dialysis: bool = False,
+    dialysis: Dialysis = False,
     next_dose: Duration | None = None,
     auc_low: Area | None = None,
     auc_high: Area | None = None,
@@ -158,22 +142,8 @@ def advise_dose(
 
     Parameters
     ----------
-    twin : twin
-        Id of the patient's twin; the patient is told by tables if left out.
     at : time
         When the first dose would be given to the twin's patient; now if left out.
-    doses : table
-        Doses given: time [h], amount [mg], duration [h].
-    levels : table
-        Levels measured: time [h], level [mg/L].
-    clcr : float [mL/min]
-        Creatinine clearance.
-    weight : float [kg]
-        Body weight.
-    drug : {"vancomycin", "gentamicin"}
-        The drug; it names population, usual doses and usual targets.
-    dialysis : bool
-        Whether the patient is on haemodialysis.
     next_dose : duration
         Time of the first advised dose on the axis of the tables; the last event if left out.
     auc_low, auc_high : float [mg*h/L]
@@ -203,7 +173,7 @@ def advise_dose(
     from galenic.stages.clinical.practice import PRACTICE
 
     start = at if twin is not None else next_dose
-    case = _case(run, twin, start, drug, clcr, weight, dialysis, doses, levels)
+    case = _case(run, twin, start, Person(drug, clcr, weight, dialysis, doses, levels))
     usual = PRACTICE[case.drug]
     wanted = {
         "AUC24": (_declared(auc_low, "mg*h/L"), _declared(auc_high, "mg*h/L")),
@@ -280,51 +250,45 @@ def _declared(value: float | None, text: str) -> float | None:
     return None if value is None else float(from_si(value, text))
 
 
-def _case(
-    run: Run,
-    twin: TwinRef | None,
-    at: Any,
-    drug: str,
-    clcr: float | None,
-    weight: float | None,
-    dialysis: bool,
-    doses: Table | None,
-    levels: Table | None,
-) -> Any:
+@dataclass(frozen=True)
+class Person:
+    """A patient as the arguments of a service tell of one; values are SI."""
+
+    drug: str
+    clcr: float | None
+    weight: float | None
+    dialysis: bool
+    doses: Table | None
+    levels: Table | None
+
+    def case(self, at: float | None = None) -> Any:
+        """The patient, ``at`` a time [s] or at the last event."""
+        from galenic.errors import DataError
+        from galenic.stages.clinical.case import of_tables
+
+        if self.clcr is None or self.weight is None:
+            raise DataError(
+                "neither a twin nor a patient is given",
+                where="argument clcr" if self.clcr is None else "argument weight",
+                expected="twin, or clcr and weight with doses and levels",
+            )
+        covariates = {
+            "CLcr": _declared(self.clcr, "mL/min"),
+            "weight": _declared(self.weight, "kg"),
+            "dialysis": float(self.dialysis),
+        }
+        if self.drug != "vancomycin":
+            del covariates["dialysis"]
+        return of_tables(self.drug, covariates, self.doses, self.levels, at)
+
+
+def _case(run: Run, twin: TwinRef | None, at: Any, person: Person) -> Any:
     """The patient of a twin, or the one that tables tell of."""
-    from galenic.errors import DataError
     from galenic.stages.clinical.case import of_twin
 
     if twin is None:
-        if clcr is None or weight is None:
-            raise DataError(
-                "neither a twin nor a patient is given",
-                where="argument clcr" if clcr is None else "argument weight",
-                expected="twin, or clcr and weight with doses and levels",
-            )
-        return _told(drug, clcr, weight, dialysis, doses, levels, at)
+        return person.case(at)
     return run.runner.look(twin.id, of_twin, run.runner.clock.now(), at)
-
-
-def _told(
-    drug: str,
-    clcr: float,
-    weight: float,
-    dialysis: bool,
-    doses: Table | None,
-    levels: Table | None,
-    at: float | None = None,
-) -> Any:
-    from galenic.stages.clinical.case import of_tables
-
-    covariates = {
-        "CLcr": _declared(clcr, "mL/min"),
-        "weight": _declared(weight, "kg"),
-        "dialysis": float(dialysis),
-    }
-    if drug != "vancomycin":
-        del covariates["dialysis"]
-    return of_tables(drug, covariates, doses, levels, at)
 
 
 def _planned(table: Table | None, horizon: float) -> list[tuple[float, float, float]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from galenic.clock import to_iso
+from galenic.stages.twins.shared import Horizon, Interval, OneTwin, Outputs
 from galenic.twin.service import (
     Axis,
     Column,
@@ -17,7 +18,6 @@ from galenic.twin.service import (
     Run,
     Series,
     Table,
-    TwinRef,
     Value,
     Values,
     service,
@@ -27,14 +27,8 @@ LARGEST = 20_000  # rows of history in one answer
 
 
 @service("Show a twin", stage="twins", effect="read")
-def status(twin: TwinRef, run: Run) -> Result:
-    """Show level, health, age of the data, alarms and bypasses of a twin.
-
-    Parameters
-    ----------
-    twin : twin
-        Id of the twin.
-    """
+def status(twin: OneTwin, run: Run) -> Result:
+    """Show level, health, age of the data, alarms and bypasses of a twin."""
     from galenic.twin import look
 
     facts = run.runner.look(twin.id, look.status)
@@ -79,13 +73,11 @@ def _short(value: Any) -> str:
 
 
 @service("Show what a twin knows", stage="twins", effect="read")
-def estimates(twin: TwinRef, quantities: tuple[str, ...] = (), *, run: Run) -> Result:
+def estimates(twin: OneTwin, quantities: tuple[str, ...] = (), *, run: Run) -> Result:
     """Show estimated quantities with their 90 % interval.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     quantities : list of str
         Paths of quantities; those that the definition shows, and all states, if left out.
     """
@@ -102,37 +94,25 @@ def estimates(twin: TwinRef, quantities: tuple[str, ...] = (), *, run: Run) -> R
 
 @service("Forecast", stage="twins", effect="read")
 def forecast(
-    twin: TwinRef,
-    horizon: Duration | None = None,
-    every: Duration | None = None,
-    outputs: tuple[str, ...] = (),
+    twin: OneTwin,
+    horizon: Horizon | None = None,
+    every: Interval | None = None,
+    outputs: Outputs = (),
     *,
     run: Run,
 ) -> Result:
-    """Forecast quantities from what the twin knows now, with 90 % intervals.
-
-    Parameters
-    ----------
-    twin : twin
-        Id of the twin.
-    horizon : duration
-        How far; as the definition says if left out.
-    every : duration
-        Interval of the times.
-    outputs : list of str
-        Paths of quantities; those that the definition shows if left out.
-    """
+    """Forecast quantities from what the twin knows now, with 90 % intervals."""
     made = run.runner.forecast(twin.id, horizon, every, outputs or None, run=run)
     return forecast_result(made)
 
 
 @service("Try what would happen if", stage="twins", effect="read")
 def what_if(
-    twin: TwinRef,
+    twin: OneTwin,
     changes: Values,
-    horizon: Duration | None = None,
-    every: Duration | None = None,
-    outputs: tuple[str, ...] = (),
+    horizon: Horizon | None = None,
+    every: Interval | None = None,
+    outputs: Outputs = (),
     *,
     run: Run,
 ) -> Result:
@@ -140,16 +120,8 @@ def what_if(
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     changes : mapping
         Inputs by path or tag, as FeederAPI.Setpoint="2.1 kg/h".
-    horizon : duration
-        How far; as the definition says if left out.
-    every : duration
-        Interval of the times.
-    outputs : list of str
-        Paths of quantities; those that the definition shows if left out.
     """
     both = run.runner.what_if(twin.id, changes, horizon, every, outputs or None, run=run)
     running, other = forecast_result(both.running), forecast_result(both.alternative)
@@ -193,14 +165,8 @@ def forecast_result(forecast: Any) -> Result:
 
 
 @service("Show the last proposal", stage="twins", effect="read")
-def proposal(twin: TwinRef, run: Run) -> Result:
-    """Show what the controller proposed last, what the guard said, and what waits for approval.
-
-    Parameters
-    ----------
-    twin : twin
-        Id of the twin.
-    """
+def proposal(twin: OneTwin, run: Run) -> Result:
+    """Show what the controller proposed last, what the guard said, and what waits for approval."""
     from galenic.twin import look
 
     facts = run.runner.look(twin.id, look.recommend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
+from galenic.stages.twins.shared import OneTwin, Reason
 from galenic.twin.service import (
     Column,
     Duration,
@@ -58,9 +59,9 @@ def told(effects: Iterable[Any]) -> Result:
 
 @service("Change the level of a twin", stage="twins", effect="act", role="engineer")
 def level(
-    twin: TwinRef,
+    twin: OneTwin,
     to: Literal["model", "shadow", "twin"],
-    reason: str,
+    reason: Reason,
     tags: tuple[str, ...] = (),
     *,
     run: Run,
@@ -69,12 +70,8 @@ def level(
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     to : {"model", "shadow", "twin"}
         model: no automatic data flow; shadow: it listens; twin: it also writes.
-    reason : str
-        Why; it stands in the ledger.
     tags : list of str
         Only these writable bindings; all if left out.
     """
@@ -82,85 +79,65 @@ def level(
 
 
 @service("Set a target", stage="twins", effect="act", role="operator")
-def target(twin: TwinRef, quantity: str, to: Setting, reason: str, run: Run) -> Result:
+def target(twin: OneTwin, quantity: str, to: Setting, reason: Reason, run: Run) -> Result:
     """Set what the controller aims at.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     quantity : str
         Path of the quantity.
     to : setting
         The aim, as "10 %", or a number in the declared unit.
-    reason : str
-        Why; it stands in the ledger.
     """
     return _command(run, twin.id, "target", reason, quantity=quantity, value=to)
 
 
 @service("Write a setpoint", stage="twins", effect="act", role="operator")
-def setpoint(twin: TwinRef, tag: str, to: Setting, reason: str, run: Run) -> Result:
+def setpoint(twin: OneTwin, tag: str, to: Setting, reason: Reason, run: Run) -> Result:
     """Ask for a setpoint; guard and level decide whether it is written.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     tag : str
         The tag to write.
     to : setting
         The value, as "12.4 kg/h", or a number in the tag's unit.
-    reason : str
-        Why; it stands in the ledger.
     """
     return _command(run, twin.id, "setpoint", reason, tag=tag, value=to)
 
 
 @service("Approve a move that waits", stage="twins", effect="act", role="operator")
-def approve(twin: TwinRef, key: str, reason: str, run: Run) -> Result:
+def approve(twin: OneTwin, key: str, reason: Reason, run: Run) -> Result:
     """Approve a proposed move that waits for a person.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     key : str
         The move, as twins proposal lists it.
-    reason : str
-        Why; it stands in the ledger.
     """
     return _command(run, twin.id, "approve", reason, key=key)
 
 
 @service("Reject a move that waits", stage="twins", effect="act", role="operator")
-def reject(twin: TwinRef, key: str, reason: str, run: Run) -> Result:
+def reject(twin: OneTwin, key: str, reason: Reason, run: Run) -> Result:
     """Reject a proposed move that waits for a person.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     key : str
         The move, as twins proposal lists it.
-    reason : str
-        Why; it stands in the ledger.
     """
     return _command(run, twin.id, "reject", reason, key=key)
 
 
 @service("Bypass a sensor", stage="twins", effect="act", role="operator")
-def bypass(twin: TwinRef, tag: str, reason: str, minutes: Minutes = 60.0, *, run: Run) -> Result:
+def bypass(twin: OneTwin, tag: str, reason: Reason, minutes: Minutes = 60.0, *, run: Run) -> Result:
     """Leave a sensor out of the belief and of health for a while.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     tag : str
         The sensor.
-    reason : str
-        Why; it stands in the ledger.
     minutes : float [min]
         How long; a day at most.
     """
@@ -168,29 +145,23 @@ def bypass(twin: TwinRef, tag: str, reason: str, minutes: Minutes = 60.0, *, run
 
 
 @service("End a bypass", stage="twins", effect="act", role="operator")
-def end_bypass(twin: TwinRef, tag: str, reason: str, run: Run) -> Result:
+def end_bypass(twin: OneTwin, tag: str, reason: Reason, run: Run) -> Result:
     """Let a bypassed sensor count again.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     tag : str
         The sensor.
-    reason : str
-        Why; it stands in the ledger.
     """
     return _command(run, twin.id, "end-bypass", reason, tag=tag)
 
 
 @service("Acknowledge an alarm", stage="twins", effect="act", role="operator")
-def acknowledge(twin: TwinRef, key: str, reason: str = "seen", *, run: Run) -> Result:
+def acknowledge(twin: OneTwin, key: str, reason: Reason = "seen", *, run: Run) -> Result:
     """Say that a person has seen an alarm.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     key : str
         The alarm.
     reason : str
@@ -200,13 +171,11 @@ def acknowledge(twin: TwinRef, key: str, reason: str = "seen", *, run: Run) -> R
 
 
 @service("Write a note", stage="twins", effect="act", role="operator")
-def note(twin: TwinRef, text: str, run: Run) -> Result:
+def note(twin: OneTwin, text: str, run: Run) -> Result:
     """Put a note into the ledger of a twin.
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     text : str
         The note.
     """
@@ -215,8 +184,8 @@ def note(twin: TwinRef, text: str, run: Run) -> Result:
 
 @service("Change parameters or version", stage="twins", effect="act", role="engineer")
 def evolve(
-    twin: TwinRef,
-    reason: str,
+    twin: OneTwin,
+    reason: Reason,
     values: Values | None = None,
     definition: str | None = None,
     *,
@@ -226,10 +195,6 @@ def evolve(
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
-    reason : str
-        Why; it stands in the ledger.
     values : mapping
         New values of parameters by path.
     definition : str
@@ -247,7 +212,7 @@ def enter(
     value: float,
     unit: str,
     time: Moment | None = None,
-    reason: str = "",
+    reason: Reason = "",
     twin: TwinRef | None = None,
     *,
     run: Run,
@@ -267,8 +232,6 @@ def enter(
         Its unit.
     time : time
         When it was true, such as when the sample was drawn; now if left out.
-    reason : str
-        Why; it stands in the ledger.
     twin : twin
         Id of the twin; all that use the tag if left out.
     """
@@ -324,7 +287,7 @@ def _need_no_reason(run: Run, takers: list[str], tag: str, time: int) -> None:
 @service("Correct a value", stage="twins", effect="act", role="operator")
 def correct(
     key: str,
-    reason: str,
+    reason: Reason,
     value: Setting | None = None,
     unit: str = "",
     twin: TwinRef | None = None,
@@ -337,8 +300,6 @@ def correct(
     ----------
     key : str
         The key of the sample.
-    reason : str
-        Why; it stands in the ledger.
     value : setting
         The right value; withdrawn if left out.
     unit : str
@@ -355,10 +316,10 @@ def correct(
 
 @service("Record an action", stage="twins", effect="act", role="operator")
 def action(
-    twin: TwinRef,
+    twin: OneTwin,
     target: str,
     unit: str,
-    reason: str,
+    reason: Reason,
     value: float | None = None,
     what: Literal["dose", "set", "reset"] = "dose",
     time: Moment | None = None,
@@ -371,14 +332,10 @@ def action(
 
     Parameters
     ----------
-    twin : twin
-        Id of the twin.
     target : str
         Path of the input or state that it acts on.
     unit : str
         Unit of the value.
-    reason : str
-        Why; it stands in the ledger.
     value : float
         The amount or value; withdraws an amended action if left out.
     what : {"dose", "set", "reset"}

@@ -186,15 +186,20 @@ class MAP:
 
     @classmethod
     def _for(cls, population: Any, system: Any, options: Mapping[str, Any]) -> MAP:
+        return cls(system, **{**cls.settings(population, system), **options})
+
+    @staticmethod
+    def settings(population: Any, system: Any) -> dict[str, Any]:
+        """What a population says to its estimator, as values: individuals, residual, omega."""
         scales = [
             1.0 if term.kind == "log-normal" else system.entry(term.parameter).unit.scale
             for term in population.between
         ]
         omega = np.asarray(population.omega) * np.outer(scales, scales)
-        individuals = [
+        individuals = tuple(
             Individual(term.parameter, float(sd), term.kind == "log-normal")
             for term, sd in zip(population.between, np.sqrt(np.diag(omega)), strict=True)
-        ]
+        )
         residual = {
             r.output: Residual(
                 float(value_in(r.additive, system.entry(r.output).unit.difference)),
@@ -203,7 +208,7 @@ class MAP:
             )
             for r in population.residuals
         }
-        return cls(system, individuals, residual, **{"omega": omega, **options})
+        return {"individuals": individuals, "residual": residual, "omega": omega}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,25 +18,18 @@ from typing import Any
 from galenic.decision.goal import Forewarning
 from galenic.errors import DataError, UnknownName
 from galenic.identity import content_hash
-from galenic.inference.augment import Augmented
 from galenic.inference.estimator import Estimator, Noise
 from galenic.plugins import load_file
 from galenic.twin.binding import Binding, Channel, bind, entries, entry_of
 from galenic.twin.fold import FoldRules
-from galenic.twin.genealogy import GenealogyRules, Residence
-from galenic.twin.guard import Guard, Heartbeat, Remote, Rule
+from galenic.twin.genealogy import GenealogyRules
+from galenic.twin.guard import Guard
 from galenic.twin.health import HealthRules
-from galenic.twin.interlock import Interlock
-from galenic.twin.level import Level
-from galenic.twin.portable import Reference, from_data, portable, references, to_data
+from galenic.twin.portable import Reference, from_data, references, to_data
 
 EstimatorFactory = Callable[[Any, Noise], Estimator]
 FORMAT = 1
 SHOWN = ("services", "shown", "limits", "horizon", "every", "forewarning")
-
-for _said in (Augmented, Binding, FoldRules, GenealogyRules, Guard, HealthRules, Heartbeat,
-              Interlock, Level, Noise, Remote, Residence, Rule):  # fmt: skip
-    portable(_said)
 
 BUILT_IN: dict[str, str] = {
     "tablet-line": "galenic.stages.manufacturing.twin:tablet_line",
@@ -45,7 +38,6 @@ BUILT_IN: dict[str, str] = {
 }
 
 
-@portable
 @dataclass(frozen=True)
 class Estimation:
     """An estimator as data: by what it is made, with which settings.
@@ -66,7 +58,6 @@ class Estimation:
         return self.factory(system, noise, **self.options)
 
 
-@portable
 @dataclass(frozen=True)
 class Control:
     """A controller and when it runs.

@@ -1,7 +1,7 @@
 """Values as data and back: how a twin's definition is recorded without running anything.
 
 What comes back is what was there, bit for bit: order of names, tuples and lists, infinities and
-arrays. Only classes that were made portable here are read back. Code is never stored: a function or
+arrays. Only the classes that are named here are read back. Code is never stored: a function or
 class is recorded as a ``Reference``, the place where it is found.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +23,27 @@ from galenic.errors import DataError
 from galenic.plugins import load_file
 from galenic.units import Quantity
 
-T = TypeVar("T")
-PORTABLE: dict[str, type[Any]] = {}
 FILE_MODULE = "galenic_file_"
-
-
-def portable(cls: type[T]) -> type[T]:
-    """Class decorator: values of this dataclass or enumeration may be recorded as data."""
-    PORTABLE[cls.__name__] = cls
-    return cls
+PORTABLE = {
+    "Augmented": "galenic.inference.augment",
+    "Binding": "galenic.twin.binding",
+    "Control": "galenic.twin.definition",
+    "Estimation": "galenic.twin.definition",
+    "FoldRules": "galenic.twin.fold",
+    "GenealogyRules": "galenic.twin.genealogy",
+    "Guard": "galenic.twin.guard",
+    "HealthRules": "galenic.twin.health",
+    "Heartbeat": "galenic.twin.guard",
+    "Individual": "galenic.inference.map",
+    "Interlock": "galenic.twin.interlock",
+    "Level": "galenic.twin.level",
+    "Noise": "galenic.inference.estimator",
+    "Remote": "galenic.twin.guard",
+    "Residence": "galenic.twin.genealogy",
+    "Residual": "galenic.inference.map",
+    "Rule": "galenic.twin.guard",
+}
+"""The classes that may be recorded as data, and where each is; imported when it is met."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +190,7 @@ def to_data(value: Any, where: str) -> Any:
 
 
 def _is_portable(value: Any) -> bool:
-    return PORTABLE.get(type(value).__name__) is type(value)
+    return PORTABLE.get(type(value).__name__) == type(value).__module__
 
 
 def from_data(data: Any, find: Callable[[str], Reference] = Reference) -> Any:
@@ -227,4 +239,5 @@ def _class(name: str) -> type[Any]:
             f"a recorded definition names the unknown class {name!r}",
             hint="it was recorded by a later release of galenic, or by a package that is not here",
         )
-    return PORTABLE[name]
+    found: type[Any] = getattr(importlib.import_module(PORTABLE[name]), name)
+    return found

@@ -60,6 +60,20 @@ def test_the_estimator_of_a_record_is_that_of_the_source(name):
     assert made.predict(prior, later, {}).identity == expected.predict(wanted, later, {}).identity
 
 
+@pytest.mark.parametrize("name", ["patient", "press-record"])
+def test_settings_are_the_record_s_when_their_source_says_otherwise(name, monkeypatch):
+    definition = load(name)
+    version = Version.of(definition)
+    prior = definition.make_estimator(definition.system()).start(None, 0).identity
+    monkeypatch.setattr("galenic.stages.clinical.twin.MAP.settings", lambda *_: {})
+    monkeypatch.setattr("galenic.stages.manufacturing.press_record.definition.ESTIMATED", ())
+
+    back = version.definition()
+
+    assert back.make_estimator(back.system()).start(None, 0).identity == prior
+    assert sources.changes(version.code, sources.fingerprint(back.code()), back.code()) == []
+
+
 def test_what_decides_counts_for_the_identity_and_what_is_shown_does_not():
     definition = tank()
     before = definition.identity()

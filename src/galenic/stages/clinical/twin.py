@@ -15,7 +15,7 @@ from galenic.inference.map import MAP
 from galenic.library.pk.populations import gentamicin_xuan_2003, vancomycin_goti_2018
 from galenic.modeling.variability import Population
 from galenic.twin.binding import MANUAL, Binding
-from galenic.twin.definition import TwinDefinition
+from galenic.twin.definition import Estimation, TwinDefinition
 from galenic.twin.fold import FoldRules
 from galenic.twin.level import Level
 
@@ -40,7 +40,7 @@ def level_tag(drug: str) -> str:
     return f"Level.{drug.capitalize()}"
 
 
-def followed(drug: str, population: Population, estimator: Any, highest: float) -> TwinDefinition:
+def followed(drug: str, population: Population, highest: float) -> TwinDefinition:
     """The definition of the twin of a patient on ``drug``; levels above ``highest`` [mg/L] are
     rejected as not plausible.
 
@@ -57,7 +57,7 @@ def followed(drug: str, population: Population, estimator: Any, highest: float) 
         version="1",
         model=population,
         bindings=(levels, *(b for b in COVARIATES if b.quantity in names)),
-        estimator=estimator,
+        estimator=Estimation(estimator, MAP.settings(population, population.flatten())),
         services=("clinical.advise_dose", "clinical.forecast_levels"),
         shown=("C", "individual.CL", "individual.V1", "AUC"),
         fold=FoldRules(lateness=STAY, checkpoint=0.0, future=60.0),
@@ -68,24 +68,19 @@ def followed(drug: str, population: Population, estimator: Any, highest: float) 
     )
 
 
-def vancomycin_estimator(system: Any, noise: Noise) -> Estimator:
-    """MAP within the population of Goti et al. 2018."""
-    return MAP.for_population(vancomycin_goti_2018(), system)
-
-
-def gentamicin_estimator(system: Any, noise: Noise) -> Estimator:
-    """MAP within the population of Xuan et al. 2003."""
-    return MAP.for_population(gentamicin_xuan_2003(), system)
+def estimator(system: Any, noise: Noise, **settings: Any) -> Estimator:
+    """MAP within a population; the noise is the population's, in the settings."""
+    return MAP(system, **settings)
 
 
 def patient() -> TwinDefinition:
     """The twin of a patient on vancomycin."""
-    return followed("vancomycin", vancomycin_goti_2018(), vancomycin_estimator, 150.0)
+    return followed("vancomycin", vancomycin_goti_2018(), 150.0)
 
 
 def gentamicin_patient() -> TwinDefinition:
     """The twin of a patient on gentamicin."""
-    return followed("gentamicin", gentamicin_xuan_2003(), gentamicin_estimator, 60.0)
+    return followed("gentamicin", gentamicin_xuan_2003(), 60.0)
 
 
 DEFINITIONS = {"vancomycin": patient, "gentamicin": gentamicin_patient}

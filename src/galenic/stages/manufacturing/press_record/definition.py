@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from galenic.inference.augment import Augmented
-from galenic.inference.estimator import Estimator, Noise
+from galenic.inference.estimator import Noise
 from galenic.inference.exact import best_transition
 from galenic.library.tablet.press_record import ForceHeldPress
 from galenic.stages.manufacturing.press_record.filter import PressFilter
 from galenic.twin.binding import Binding
-from galenic.twin.definition import TwinDefinition
+from galenic.twin.definition import Estimation, TwinDefinition
 from galenic.twin.fold import FoldRules
 from galenic.twin.health import HealthRules
 
@@ -59,12 +59,17 @@ BINDINGS = (
 )
 
 
-def estimator(system: Any, noise: Noise) -> Estimator:
-    """The filter of a press that stops and starts; every reading counts, so there is no gate."""
-    return PressFilter(
-        system, noise, augmented=ESTIMATED, gate=None, bounds=False,
-        stepper=best_transition, restart=RESTART,
-    )  # fmt: skip
+# The filter of a press that stops and starts; every reading counts, so there is no gate.
+ESTIMATOR = Estimation(
+    PressFilter,
+    {
+        "augmented": ESTIMATED,
+        "gate": None,
+        "bounds": False,
+        "stepper": best_transition,
+        "restart": RESTART,
+    },
+)
 
 
 def press_record() -> TwinDefinition:
@@ -75,7 +80,7 @@ def press_record() -> TwinDefinition:
         model=ForceHeldPress,
         bindings=BINDINGS,
         noise=NOISE,
-        estimator=estimator,
+        estimator=ESTIMATOR,
         shown=(MAIN, PRE, FILL),
         fold=FoldRules(lateness=60.0, checkpoint=10.0),
         # A depth that moves in steps has innovations with long tails: look at 15 minutes of them.

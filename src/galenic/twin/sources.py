@@ -102,7 +102,7 @@ def changes(
 
 
 def _changed(what: str, was: str, now: str) -> Iterator[str]:
-    if not now:
+    if was and not now:
         yield f"{what} is gone (recorded {was[:SHORT]})"
     elif was != now:
         yield f"{what} has changed since (recorded {was[:SHORT]}, found {now[:SHORT]})"
@@ -114,8 +114,13 @@ def _other(what: str, was: str, now: str) -> Iterator[str]:
 
 
 def _reach(reference: Reference) -> tuple[str, dict[str, Source], set[str]]:
-    """Hash of a reference's own code, the modules that it uses, and outside libraries."""
+    """Hash of a reference's own code, the modules that it uses, and outside libraries.
+
+    Code without source in Python has no hash; the version of its library stands for it.
+    """
     source = _source_of(reference)
+    if source is None:
+        return "", {}, {reference.place.partition(".")[0]}
     own = _own(source, reference.name.partition(".")[0])
     lines = source.text.splitlines()
     text = "\n".join("\n".join(lines[_first(node) - 1 : node.end_lineno]) for node in own)
@@ -124,12 +129,9 @@ def _reach(reference: Reference) -> tuple[str, dict[str, Source], set[str]]:
     return hashlib.sha256(text.encode()).hexdigest(), uses, outside
 
 
-def _source_of(reference: Reference) -> Source:
+def _source_of(reference: Reference) -> Source | None:
     if reference.path is None:
-        source = _source(reference.place)
-        if source is None:
-            raise DataError(f"there is no source of {reference.place!r}", where=reference.at)
-        return source
+        return _source(reference.place)
     try:
         return Source(reference.place, reference.path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -277,6 +277,16 @@ def test_code_that_is_gone_is_named(line, tmp_path):
     assert words.startswith("the code of line.deep is gone")
 
 
+def test_code_without_a_source_is_known_by_the_version_of_its_library():
+    parts = {"estimator": Reference("casadi._casadi:Function")}
+
+    found = sources.fingerprint(parts)
+
+    assert found["parts"]["estimator"]["hash"] == ""
+    assert list(found["libraries"]) == ["casadi"]
+    assert sources.changes(found, found, parts) == []
+
+
 def test_other_libraries_python_and_processor_are_named(line):
     now = sources.fingerprint(PARTS)
     before = {**now, "libraries": {"numpy": "1.0"}, "python": "3.9", "cpu": "abacus"}

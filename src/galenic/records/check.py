@@ -225,12 +225,14 @@ def documents_and_checkpoints_come_back(opener: Opener, folder: Path) -> None:
             tx.put("kind", key, {"key": key})
         tx.put("other", "a3", 1)
         for position in (1, 2, 3):
-            tx.checkpoint(Checkpoint("line", position, 5, bytes([position])), keep=2)
+            tx.checkpoint(Checkpoint("line", position, 5 * position, bytes([position])), keep=2)
     store.close()
     store = opener(folder)
     _hold(list(store.list("kind")) == ["a1", "a2", "b1"], "documents list in order of keys")
     _hold(list(store.list("kind", "a")) == ["a1", "a2"], "a prefix selects keys")
-    _hold(store.checkpoint("line") == Checkpoint("line", 3, 5, b"\3"), "not the newest one")
+    _hold(store.checkpoint("line") == Checkpoint("line", 3, 15, b"\3"), "not the newest one")
+    _hold(store.checkpoint("line", 14) == Checkpoint("line", 2, 10, b"\2"), "not the one before")
+    _hold(store.checkpoint("line", 9) is None, "one that was not kept, or a later one")
     store.close()
 
 

@@ -159,7 +159,7 @@ class Store(Protocol):
 
     def artefact(self, digest: str) -> Artefact: ...
 
-    def checkpoint(self, subject: str) -> Checkpoint | None:
-        """The newest intact checkpoint of a subject."""
+    def checkpoint(self, subject: str, until: int | None = None) -> Checkpoint | None:
+        """The newest intact checkpoint of a subject, of a time [ns] up to ``until``."""
 
     def close(self) -> None: ...

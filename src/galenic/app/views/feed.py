@@ -88,12 +88,14 @@ class Feed:
                     "quality": sample.quality,
                 },
             )
-        tags = list(self.tags)
         now = self.runner.clock.now()
+        self.recall(list(self.tags), now - nanoseconds(PAST), now)
+
+    def recall(self, tags: Sequence[str], start: int, stop: int) -> None:
+        """Measurements of tags from the records, before those that are here."""
         if not tags:
             return
-        start = now - nanoseconds(PAST)
-        table = self.store.history(tags, start, now, nanoseconds(2.0))
+        table = self.store.history(tags, start, stop, nanoseconds(2.0))
         rows = zip(*(table.column(n).to_pylist() for n in ("tag", "time", "last")), strict=True)
         for tag, series in _by_tag(rows).items():
             newer = [point for point in self.measured.get(tag, ()) if point[0] > series[-1][0]]

@@ -14,7 +14,7 @@ from galenic.app.session import Caller
 from galenic.app.views import shown
 from galenic.app.views.room import TELLING, Room
 from galenic.app.views.theme import SIGNS
-from galenic.errors import GalenicError
+from galenic.errors import GalenicError, NotPermitted
 
 PLACES = (
     ("/", "Overview", "o"),
@@ -52,6 +52,8 @@ class Page:
     token: str
     sent: dict[str, Any] = field(default_factory=dict)
     updates: list[Callable[[], Mapping[str, Any]]] = field(default_factory=list)
+    is_replay: bool = False
+    client: Any = field(default_factory=lambda: context.client)
 
     def live(self, update: Callable[[], Mapping[str, Any]]) -> None:
         """Add a function that gives the present live values."""
@@ -86,6 +88,11 @@ class Page:
     async def start(self, service: str, arguments: Mapping[str, Any], wait: float = 1.0) -> Any:
         """The same for a page that shows the job itself: only a refused call gives None."""
         try:
+            if self.is_replay:
+                raise NotPermitted(
+                    f"{service} was not called: this page replays a record",
+                    hint="go back to the live page",
+                )
             self.room.access.of_token(self.token, "page")
             return await self.room.call(service, arguments, self.who, wait)
         except GalenicError as error:

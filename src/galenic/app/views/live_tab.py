@@ -32,6 +32,8 @@ NOTE = (
 class Source(Protocol):
     """Where the values come from: the room while they are live, a playback when they were."""
 
+    here: str  # what its present time is called
+
     @property
     def feed(self) -> Any: ...
 
@@ -174,7 +176,8 @@ class Trends:
 
     def _note(self) -> str:
         now = self.source.now()
-        return f"{self.page.room.site} · {shown.stamp(now)} · {NOTE}"
+        was = "" if self.source.here == "now" else "REPLAY · "
+        return f"{was}{self.page.room.site} · {shown.stamp(now)} · {NOTE}"
 
     async def _table(self) -> dict[str, Any]:
         now, feed = self.source.now(), self.source.feed
@@ -204,7 +207,7 @@ class Trends:
                     "Drag a quantity here, press Enter on an indicator, or choose above.",
                 )
             return
-        self.trend = Trend(self.facts, self.choice.value, float(self.span.value))
+        self.trend = Trend(self.facts, self.choice.value, float(self.span.value), self.source.here)
         options = self.trend.options(self.source.feed, self.source.now())
         with self.place:
             self.chart = ui.echart(options, renderer="svg").style(

@@ -19,6 +19,8 @@ TELLING = 30.0  # seconds that a command to a twin may take before the page goes
 class Room:
     """One site's control room over the session and access of its web application."""
 
+    here = "now"
+
     def __init__(self, app: FastAPI) -> None:
         self.session: Session = app.state.session
         self.access: Access = app.state.access

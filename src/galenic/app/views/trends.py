@@ -32,12 +32,17 @@ class Trend:
         Quantities, one panel each.
     past : float [s]
         How far back.
+    here : str
+        The word at the line between what was and what is predicted.
     """
 
-    def __init__(self, facts: Facts, paths: Sequence[str], past: float = PAST) -> None:
+    def __init__(
+        self, facts: Facts, paths: Sequence[str], past: float = PAST, here: str = "now"
+    ) -> None:
         self.facts = facts
         self.paths = list(paths)
         self.past = past
+        self.here = here
         self.limits = facts.limits()
         self._sent: dict[str, Any] = {}
         self._ranges: dict[int, tuple[float, float]] = {}
@@ -209,7 +214,7 @@ class Trend:
 
     def _marks(self, i: int, path: str, now: int) -> dict[str, Any]:
         """The line of "now", and shading outside of the limits."""
-        label = {"show": i == 0, "formatter": "now", "position": "end", "distance": 2, **TEXT}
+        label = {"show": i == 0, "formatter": self.here, "position": "end", "distance": 2, **TEXT}
         line = {
             "silent": True,
             "symbol": "none",

@@ -8,7 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
-from galenic.app.views import frame, live_tab, shown
+from galenic.app.views import frame, live_tab, replay_view, shown
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
 from galenic.twin.level import Level
@@ -20,11 +20,14 @@ MEANS = {
 }
 
 
-async def twin_page(page: Page, id: str, tab: str = "Live") -> None:
-    """Everything about one twin."""
+async def twin_page(page: Page, id: str, tab: str = "Live", replay: str = "") -> None:
+    """Everything about one twin; with ``replay`` a recorded stretch of it."""
     twin = page.room.runner.twin(id) if page.room.runner is not None else None
     if twin is None:
         frame.empty("No twin runs here.", "Start a project with twins: galenic run PROJECT.toml")
+        return
+    if replay:
+        await replay_view.replay_page(page, twin, replay)
         return
     facts = Facts(twin, page.room.simulated)
     _header(page, facts)
@@ -51,6 +54,9 @@ def _header(page: Page, facts: Facts) -> None:
             )
         with ui.element("div").classes("row muted small"):
             html(header_changes(facts, room)["head:facts"]["html"]).props('data-live="head:facts"')
+            button("Replay", lambda: replay_view.choose(page, facts)).props(
+                'aria-label="Replay a recorded stretch" aria-haspopup=dialog'
+            )
     page.live(lambda: header_changes(facts, room))
 
 

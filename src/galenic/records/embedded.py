@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.clock import Clock, SystemClock
 from galenic.errors import StorageError
 from galenic.identity import content_hash
-from galenic.records import artefacts, historian, journal, schema, volumes
+from galenic.records import artefacts, historian, journal, schema
 from galenic.records.codec import decode, restore
 from galenic.records.files import WriterLock, storage_errors
 from galenic.records.jobs import Jobs
@@ -90,7 +90,6 @@ class EmbeddedStore:
         self._opening = threading.Lock()
         self._closed = False
         self._history = History(folder, self._reading)
-        self._volumes = volumes.Volumes(folder)
         self._names: dict[str, int] = {}
         self._lock: WriterLock | None = None
         if not readonly:
@@ -120,7 +119,6 @@ class EmbeddedStore:
                 self._tail = Tail.of(self._writer)
                 self._names = dict(self._writer.execute("SELECT name, id FROM names"))
                 historian.remove_strays(self.folder, historian.registered(self._writer))
-                volumes.remove_strays(self.folder, self._writer)
         except BaseException:
             self.close()
             raise
@@ -210,7 +208,10 @@ class EmbeddedStore:
         self, columns: str, key: str, start: int, stop: int | None, kinds: Sequence[str] | None
     ) -> Iterator[tuple[Any, ...]]:
         """Rows start <= key < stop, a page at a time, so that no view is held open."""
-        question = _page(columns, key, kinds)
+        where = f"{key} >= ? AND {key} < ?"
+        if kinds is not None:
+            where += f" AND kind IN ({','.join('?' * len(kinds))})"
+        question = f"SELECT {columns} WHERE {where} ORDER BY {key} LIMIT {PAGE}"
         end = 2**62 if stop is None else stop
         while True:
             with self._reading() as connection:
@@ -224,61 +225,32 @@ class EmbeddedStore:
         self, start: int = 1, stop: int | None = None, kinds: Sequence[str] | None = None
     ) -> Iterator[tuple[int, Signal]]:
         """Offset and signal of rows start <= offset < stop, as received."""
-        for offset, _, kind, body, _ in self._journal(start, stop, kinds):
+        columns = '"offset", kind, body FROM journal'
+        for offset, kind, body in self._pages(columns, '"offset"', start, stop, kinds):
             if kind != journal.APPLIED:
                 yield offset, decode(body)
 
     def journal_rows(self, start: int = 1, stop: int | None = None) -> Iterator[journal.Row]:
         """Rows as they are stored, with their hashes: for export and for outside checks."""
-        yield from self._journal(start, stop, None)
-
-    def _journal(
-        self, start: int, stop: int | None, kinds: Sequence[str] | None
-    ) -> Iterator[journal.Row]:
-        """Rows start <= offset < stop, from volumes and from SQLite; each page is one view."""
-        end = 2**62 if stop is None else stop
-        while start < end:
-            with self._reading() as connection:
-                volume = self._volumes.holding(connection, start)
-                rows = [] if volume else self._journal_page(connection, start, end, kinds)
-            if volume is not None:
-                found = self._volumes.chained(volume, start, end)
-                yield from (row for row in found if kinds is None or row[2] in kinds)
-                start = volume.last + 1
-                continue
-            yield from rows
-            if len(rows) < PAGE:
-                return
-            start = rows[-1][0] + 1
-
-    def _journal_page(
-        self, connection: sqlite3.Connection, start: int, end: int, kinds: Sequence[str] | None
-    ) -> list[journal.Row]:
         columns = '"offset", received, kind, body, hash FROM journal'
-        question = _page(columns, '"offset"', kinds)
-        return connection.execute(question, (start, end, *(kinds or ()))).fetchall()
+        yield from self._pages(columns, '"offset"', start, stop, None)
 
     def applied_read(self, subject: str, after: int = 0) -> Iterator[tuple[int, Signal]]:
         """Position and signal in the order ``subject`` applied them, after a position."""
-        for position, _, _, body, _ in self._journal(after + 1, None, [journal.APPLIED]):
+        columns = '"offset", body FROM journal'
+        pages = self._pages(columns, '"offset"', after + 1, None, [journal.APPLIED])
+        for position, body in pages:
             whose, offsets = journal.applied_offsets(body)
             if whose == subject:
                 for signal in self._signals(offsets):
                     yield position, signal
 
     def _signals(self, offsets: Sequence[int]) -> Iterator[Signal]:
-        with self._reading() as connection:
-            bodies = [self._body(connection, offset) for offset in offsets]
-        for body in bodies:
-            yield decode(body)
-
-    def _body(self, connection: sqlite3.Connection, offset: int) -> bytes:
-        volume = self._volumes.holding(connection, offset)
-        if volume is not None:
-            return self._volumes.body(volume, offset)
         question = 'SELECT body FROM journal WHERE "offset" = ?'
-        (body,) = connection.execute(question, (offset,)).fetchone()
-        return bytes(body)
+        with self._reading() as connection:
+            rows = [connection.execute(question, (offset,)).fetchone() for offset in offsets]
+        for (body,) in rows:
+            yield decode(body)
 
     def ledger_read(
         self, start: int = 0, stop: int | None = None, kinds: Sequence[str] | None = None
@@ -387,41 +359,6 @@ class EmbeddedStore:
             step("committed")
             return segment
 
-    def seal_journal(
-        self,
-        until: int,
-        now: int | None = None,
-        count: int = volumes.ROWS,
-        step: Callable[[str], None] = volumes.no_step,
-    ) -> volumes.Volume | None:
-        """Move the oldest ``count`` rows of the journal into a volume.
-
-        None while not all of them came before ``until`` [ns]; the last row always stays.
-        """
-        with self._sealing:
-            with self._reading() as connection:
-                known = self._volumes.known(connection)
-                first = known[-1].last + 1 if known else 1
-                before = bytes.fromhex(known[-1].after) if known else journal.START
-                rows = volumes.due_rows(connection, first, until, count)
-            if not rows:
-                return None
-            with storage_errors(self.folder):
-                volume = volumes.write_volume(self.folder, rows, before, step)
-            time = self._clock.now() if now is None else now
-            with self.transaction() as transaction:
-                volumes.remove(self._writer, volume)
-                step("removed")
-                transaction.ledger(volume.record(time))
-                step("recorded")
-            step("committed")
-            return volume
-
-    def volumes(self) -> Sequence[volumes.Volume]:
-        """All sealed volumes of the journal, oldest first."""
-        with self._reading() as connection:
-            return list(self._volumes.known(connection))
-
     def segments(self) -> Sequence[Segment]:
         """All sealed segments, oldest data first."""
         with self._reading() as connection:
@@ -466,11 +403,3 @@ class EmbeddedStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _page(columns: str, key: str, kinds: Sequence[str] | None) -> str:
-    """The question for a page of rows from one key up to another, in the order of the key."""
-    where = f"{key} >= ? AND {key} < ?"
-    if kinds is not None:
-        where += f" AND kind IN ({','.join('?' * len(kinds))})"
-    return f"SELECT {columns} WHERE {where} ORDER BY {key} LIMIT {PAGE}"

@@ -8,6 +8,8 @@ through the input ``dose``; oral doses go into ``absorption.depot``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from galenic import Conserved, Experiment, Input, Model, Output, Parameter, Part, Port, State, der
 from galenic.modeling.ports import Flow, PortType
 
@@ -18,70 +20,70 @@ class Drug(PortType):
     rate = Flow("mg/h", "amount per time", lower=0)
 
 
-class OneCompartment(Model):
-    """One compartment with linear elimination."""
+class Disposition(Model):
+    """Drug in a central compartment: what all compartment models have in common.
+
+    A kind of it says by ``elimination`` and ``exchange`` where the drug goes.
+    """
 
     inlet = Port(Drug, "drug that comes from another part, as an absorption", rate=0.0)
 
-    CL = Parameter(2.8, "L/h", "clearance", lower=0, source="typical value")
-    V1 = Parameter(32.0, "L", "volume of distribution", lower=0, source="typical value")
-
-    dose = Input(0.0, "mg/h", "drug given into the blood", role="dose", lower=0)
-
-    A1 = State(0.0, "mg", "amount in the body", lower=0, nominal=100)
-    AUC = State(0.0, "mg*h/L", "area under the concentration since the start", lower=0, nominal=100)
-
-    C = Output("mg/L", "concentration in plasma", lower=0)
-
-    example_duration = "24 h"
-
-    def equations(m):
-        yield m.C == m.A1 / m.V1
-        yield der(m.A1) == m.dose + m.inlet.rate - m.CL * m.C
-        yield der(m.AUC) == m.C
-
-    def conserved(m):
-        yield Conserved("drug", m.A1, m.dose + m.inlet.rate - m.CL * m.C)
-
-    def example_experiment(m):
-        return infusion("500 mg", "1 h")
-
-
-class TwoCompartment(Model):
-    """Central and peripheral compartment with linear elimination from the central one."""
-
-    inlet = Port(Drug, "drug that comes from another part, as an absorption", rate=0.0)
-
-    CL = Parameter(5.0, "L/h", "clearance", lower=0, source="typical value")
     V1 = Parameter(20.0, "L", "central volume", lower=0, source="typical value")
-    Q = Parameter(10.0, "L/h", "clearance between compartments", lower=0, source="typical value")
-    V2 = Parameter(50.0, "L", "peripheral volume", lower=0, source="typical value")
 
     dose = Input(0.0, "mg/h", "drug given into the blood", role="dose", lower=0)
 
     A1 = State(0.0, "mg", "amount in the central compartment", lower=0, nominal=100)
-    A2 = State(0.0, "mg", "amount in the peripheral compartment", lower=0, nominal=100)
     AUC = State(0.0, "mg*h/L", "area under the concentration since the start", lower=0, nominal=100)
 
     C = Output("mg/L", "concentration in plasma", lower=0)
 
     example_duration = "24 h"
 
+    def elimination(m) -> Any:
+        """Drug that leaves the body [mg/h]."""
+        return m.CL * m.C
+
+    def exchange(m) -> list[tuple[Any, Any]]:
+        """Amount in each peripheral compartment and the net flow into it [mg/h]."""
+        return []
+
     def equations(m):
         yield m.C == m.A1 / m.V1
-        there = m.Q * (m.C - m.A2 / m.V2)
-        yield der(m.A1) == m.dose + m.inlet.rate - m.CL * m.C - there
-        yield der(m.A2) == there
+        entering, away = m.dose + m.inlet.rate - m.elimination(), m.exchange()
+        yield der(m.A1) == sum((-flow for _, flow in away), entering)
+        for amount, flow in away:
+            yield der(amount) == flow
         yield der(m.AUC) == m.C
 
     def conserved(m):
-        yield Conserved("drug", m.A1 + m.A2, m.dose + m.inlet.rate - m.CL * m.C)
+        held = sum((amount for amount, _ in m.exchange()), m.A1)
+        yield Conserved("drug", held, m.dose + m.inlet.rate - m.elimination())
 
     def example_experiment(m):
         return infusion("500 mg", "1 h")
 
 
-class TwoCompartmentRates(Model):
+class OneCompartment(Disposition):
+    """One compartment with linear elimination."""
+
+    CL = Parameter(2.8, "L/h", "clearance", lower=0, source="typical value")
+    V1 = Parameter(32.0, "L", "volume of distribution", lower=0, source="typical value")
+
+
+class TwoCompartment(Disposition):
+    """Central and peripheral compartment with linear elimination from the central one."""
+
+    CL = Parameter(5.0, "L/h", "clearance", lower=0, source="typical value")
+    Q = Parameter(10.0, "L/h", "clearance between compartments", lower=0, source="typical value")
+    V2 = Parameter(50.0, "L", "peripheral volume", lower=0, source="typical value")
+
+    A2 = State(0.0, "mg", "amount in the peripheral compartment", lower=0, nominal=100)
+
+    def exchange(m):
+        return [(m.A2, m.Q * (m.C - m.A2 / m.V2))]
+
+
+class TwoCompartmentRates(Disposition):
     """Two compartments whose exchange is given by rate constants instead of volumes.
 
     As TwoCompartment with Q = k12 V1 and V2 = k12 V1 / k21; the random effects of some published
@@ -89,38 +91,20 @@ class TwoCompartmentRates(Model):
     """
 
     CL = Parameter(4.7, "L/h", "clearance", lower=0, source="typical value")
-    V1 = Parameter(20.0, "L", "central volume", lower=0, source="typical value")
     k12 = Parameter(0.09, "1/h", "rate to the peripheral compartment", lower=0, source="typical")
     k21 = Parameter(0.07, "1/h", "rate from the peripheral compartment", lower=0, source="typical")
 
-    dose = Input(0.0, "mg/h", "drug given into the blood", role="dose", lower=0)
-
-    A1 = State(0.0, "mg", "amount in the central compartment", lower=0, nominal=100)
     A2 = State(0.0, "mg", "amount in the peripheral compartment", lower=0, nominal=100)
-    AUC = State(0.0, "mg*h/L", "area under the concentration since the start", lower=0, nominal=100)
 
-    C = Output("mg/L", "concentration in plasma", lower=0)
-
-    example_duration = "24 h"
-
-    def equations(m):
-        yield m.C == m.A1 / m.V1
-        there = m.k12 * m.A1 - m.k21 * m.A2
-        yield der(m.A1) == m.dose - m.CL * m.C - there
-        yield der(m.A2) == there
-        yield der(m.AUC) == m.C
-
-    def conserved(m):
-        yield Conserved("drug", m.A1 + m.A2, m.dose - m.CL * m.C)
+    def exchange(m):
+        return [(m.A2, m.k12 * m.A1 - m.k21 * m.A2)]
 
     def example_experiment(m):
         return infusion("180 mg", "0.5 h")
 
 
-class ThreeCompartment(Model):
+class ThreeCompartment(Disposition):
     """Central, fast and slow peripheral compartment, elimination from the central one."""
-
-    inlet = Port(Drug, "drug that comes from another part, as an absorption", rate=0.0)
 
     CL = Parameter(1.5, "L/h", "clearance", lower=0, source="typical value")
     V1 = Parameter(10.0, "L", "central volume", lower=0, source="typical value")
@@ -129,63 +113,35 @@ class ThreeCompartment(Model):
     Q3 = Parameter(0.9, "L/h", "clearance to the slow compartment", lower=0, source="typical")
     V3 = Parameter(100.0, "L", "volume of the slow compartment", lower=0, source="typical value")
 
-    dose = Input(0.0, "mg/h", "drug given into the blood", role="dose", lower=0)
-
-    A1 = State(0.0, "mg", "amount in the central compartment", lower=0, nominal=100)
     A2 = State(0.0, "mg", "amount in the fast compartment", lower=0, nominal=100)
     A3 = State(0.0, "mg", "amount in the slow compartment", lower=0, nominal=100)
-    AUC = State(0.0, "mg*h/L", "area under the concentration since the start", lower=0, nominal=100)
-
-    C = Output("mg/L", "concentration in plasma", lower=0)
 
     example_duration = "72 h"
 
-    def equations(m):
-        yield m.C == m.A1 / m.V1
+    def exchange(m):
         fast = m.Q2 * (m.C - m.A2 / m.V2)
         slow = m.Q3 * (m.C - m.A3 / m.V3)
-        yield der(m.A1) == m.dose + m.inlet.rate - m.CL * m.C - fast - slow
-        yield der(m.A2) == fast
-        yield der(m.A3) == slow
-        yield der(m.AUC) == m.C
-
-    def conserved(m):
-        yield Conserved("drug", m.A1 + m.A2 + m.A3, m.dose + m.inlet.rate - m.CL * m.C)
+        return [(m.A2, fast), (m.A3, slow)]
 
     def example_experiment(m):
         return infusion("100 mg", "1 h")
 
 
-class MichaelisMenten(Model):
+class MichaelisMenten(Disposition):
     """One compartment with saturable elimination: rate Vmax C / (Km + C).
 
     Reference: Lundquist and Wolthers, Acta Pharmacol Toxicol 14:265-289, 1958,
     doi:10.1111/j.1600-0773.1958.tb01164.x.
     """
 
-    inlet = Port(Drug, "drug that comes from another part, as an absorption", rate=0.0)
-
     Vmax = Parameter(20.0, "mg/h", "largest rate of elimination", lower=0, source="typical value")
     Km = Parameter(4.0, "mg/L", "concentration at half of it", lower=0, source="typical value")
     V1 = Parameter(30.0, "L", "volume of distribution", lower=0, source="typical value")
 
-    dose = Input(0.0, "mg/h", "drug given into the blood", role="dose", lower=0)
-
-    A1 = State(0.0, "mg", "amount in the body", lower=0, nominal=100)
-    AUC = State(0.0, "mg*h/L", "area under the concentration since the start", lower=0, nominal=100)
-
-    C = Output("mg/L", "concentration in plasma", lower=0)
-
     example_duration = "30 h"
 
-    def equations(m):
-        yield m.C == m.A1 / m.V1
-        yield der(m.A1) == m.dose + m.inlet.rate - m.Vmax * m.C / (m.Km + m.C)
-        yield der(m.AUC) == m.C
-
-    def conserved(m):
-        eliminated = m.Vmax * m.C / (m.Km + m.C)
-        yield Conserved("drug", m.A1, m.dose + m.inlet.rate - eliminated)
+    def elimination(m):
+        return m.Vmax * m.C / (m.Km + m.C)
 
     def example_experiment(m):
         return infusion("300 mg", "1 h")

@@ -90,14 +90,13 @@ class Reference:
         return found  # type: ignore[no-any-return]
 
     def _module(self) -> Any:
-        if self.path is not None:
-            if not self.path.is_file():
-                raise DataError(f"there is no file {self.path}", where=self.at)
-            return load_file(self.path)
+        if self.path is not None and not self.path.is_file():
+            raise DataError(f"there is no file {self.path}", where=self.at)
         try:
-            return importlib.import_module(self.place)
-        except ImportError as error:
-            raise DataError(f"{self.place!r} cannot be loaded: {error}", where=self.at) from error
+            return load_file(self.path) if self.path else importlib.import_module(self.place)
+        except Exception as error:  # whatever the code of a stranger does when it is imported
+            words = f"{type(error).__name__}: {error}"
+            raise DataError(f"{self.place!r} cannot be loaded: {words}", where=self.at) from error
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.load()(*args, **options)
@@ -117,7 +116,8 @@ def reference_to(code: Any) -> Reference:
     """The reference by which another process, or a later one, finds a function or class."""
     if isinstance(code, Reference):
         return code
-    at, hint = name_of(code), "define it by name in a module, or in a file of its own"
+    at = name_of(code)
+    hint = "define it by name in a module or file of its own; settings belong into an Estimation"
     if "<" in at or not hasattr(code, "__qualname__"):
         raise DataError(f"{at} cannot be found by name", hint=hint)
     if at.startswith("__main__:"):

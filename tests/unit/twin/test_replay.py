@@ -174,6 +174,24 @@ def test_the_command_needs_no_definition_in_the_source(site, capsys):
     assert main(["replay", str(site.records)]) == 0
 
 
+def test_a_changed_project_file_keeps_no_record_from_replaying(site, capsys):
+    """Another bound sensor noise, another rule, and a definition that does not exist."""
+    changed = PROJECT.replace("own.py:made", "nosuch") + "fold = { lateness = 5 }\n"
+    site.project.write_text(changed + '[[twin.binding]]\ntag = "Tank.Out"\nsd = 0.7\n')
+
+    code = main(["replay", str(site.project)])
+
+    assert code == 0
+    assert "the same" in capsys.readouterr().out
+
+
+def test_a_file_that_no_longer_loads_is_a_clear_error(site):
+    site.edit(("STEP = 10.0", "STEP = 10.0 +"))
+
+    with pytest.raises(DataError, match=r"own\.py' cannot be loaded: SyntaxError"):
+        site.replay()
+
+
 def test_changed_code_of_the_estimator_is_named_and_replayed(site, capsys):
     site.edit(("step=STEP, bounds=False)", "step=2.0 * STEP / 2.0, bounds=False)"))
 

@@ -18,10 +18,10 @@ from galenic.signals import Correction, Effect, Record, Sample, Write
 from galenic.twin import resume, writer
 from galenic.twin.concurrency import Pool
 from galenic.twin.inbox import Item
+from galenic.twin.kept import keep_evolved
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
 from galenic.twin.twin import Twin
-from galenic.twin.versions import keep_evolved
 
 RETRY = 1.0
 Outcomes = list[tuple[Item, str, list[Effect]]]

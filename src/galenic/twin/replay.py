@@ -19,9 +19,10 @@ from galenic.errors import DataError, UnknownName
 from galenic.signals import Compute, Computed
 from galenic.twin import resume, sources
 from galenic.twin.definition import TwinDefinition
+from galenic.twin.kept import Versions
 from galenic.twin.project import Project, TwinSpec
 from galenic.twin.resume import Life
-from galenic.twin.versions import Version, Versions, refuse_lost, to_version
+from galenic.twin.versions import Version, refuse_lost, to_version
 from galenic.twin.workers import InlineWorkers, Workers
 
 DEADLINES = ("deadline", "worker died", "no answer")

@@ -19,11 +19,12 @@ from galenic.records.ledger import INTENDED, OUTCOMES, Entry, pending_intentions
 from galenic.signals import Alert, Effect, Event, Receipt, Record, Write
 from galenic.twin.definition import TwinDefinition
 from galenic.twin.earlier import EarlierDefinition
+from galenic.twin.kept import Versions, keep
 from galenic.twin.level import Level
 from galenic.twin.project import TwinSpec
 from galenic.twin.snapshot import read, revive
 from galenic.twin.twin import Twin
-from galenic.twin.versions import Versions, as_recorded, keep
+from galenic.twin.versions import as_recorded
 
 log = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from galenic.records import open_site
 from galenic.twin import resume
 from galenic.twin.earlier import EarlierDefinition
 from galenic.twin.example import TankPlant, tank
+from galenic.twin.kept import KEPT, Versions
 from galenic.twin.pace import PlantClock
 from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec, read_project
 from galenic.twin.replay import needs_source, replay
 from galenic.twin.runner import Runner
-from galenic.twin.versions import KEPT, Versions
 from galenic.twin.workers import InlineWorkers
 
 T0 = 1_800_000_000 * SECOND
@@ -75,7 +75,7 @@ definition = "own.py:made"
 MORE_NOISE = ('"x0": 0.02, "x1": 0.02', '"x0": 0.2, "x1": 0.2')
 
 
-class Site1:
+class Bench:
     """A folder with a project, its definition and its records, and what is done to them."""
 
     def __init__(self, folder, text=OWN, project=PROJECT):
@@ -122,7 +122,7 @@ class Site1:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A twin that has taken over and written, recorded with the definition as it stands."""
-    site = Site1(tmp_path_factory.mktemp("recorded"))
+    site = Bench(tmp_path_factory.mktemp("recorded"))
     twin = site.run(("level", {"level": "twin"}))
     assert twin.acting.written
     return site
@@ -132,7 +132,7 @@ def recorded(tmp_path_factory):
 def site(recorded, tmp_path):
     """A copy of it, whose source may be changed."""
     shutil.copytree(recorded.folder, tmp_path, dirs_exist_ok=True)
-    return Site1(tmp_path)
+    return Bench(tmp_path)
 
 
 def test_a_changed_source_does_not_keep_a_record_from_replaying(site):
@@ -224,7 +224,7 @@ def test_a_missing_function_is_named(site):
 
 
 def test_settings_of_a_declared_estimator_are_those_of_the_record(tmp_path):
-    site = Site1(tmp_path, project=PROJECT.replace("own.py:made", "own.py:declared"))
+    site = Bench(tmp_path, project=PROJECT.replace("own.py:made", "own.py:declared"))
     site.run()
     site.edit(("STEP = 10.0", "STEP = 0.3"))
 
@@ -269,7 +269,7 @@ def test_each_version_of_an_evolution_is_kept(tmp_path, monkeypatch):
     second = OWN.replace("SD = 0.02", "SD = 0.04").replace('"x0": 0.02', '"x0": 0.05')
     (tmp_path / "second.py").write_text(second)
     (tmp_path / "third.py").write_text(second.replace("SD = 0.04", "SD = 0.08"))
-    site = Site1(tmp_path)
+    site = Bench(tmp_path)
     evolved = site.run(
         ("evolve", {"definition": "second.py:made"}),
         ("evolve", {"values": {"x0": 1.5}}),
@@ -300,7 +300,7 @@ def test_a_crash_after_an_evolution_comes_back_with_the_kept_version(tmp_path, m
     monkeypatch.chdir(tmp_path)
     second = tmp_path / "second.py"
     second.write_text(OWN.replace("SD = 0.02", "SD = 0.04"))
-    site = Site1(tmp_path)
+    site = Bench(tmp_path)
     evolved = site.run(("evolve", {"definition": "second.py:made"}))
     second.write_text(OWN.replace("def made(", "def gone("))
     with sqlite3.connect(site.records / "site.sqlite") as database:
@@ -325,7 +325,7 @@ def test_what_cannot_be_recorded_says_so_and_is_replayed_from_the_source(tmp_pat
     project = project_of(
         replace(tank(), estimator=lambda system, noise: plain(system, noise)), tmp_path / "site"
     )
-    site = Site1(tmp_path)
+    site = Bench(tmp_path)
     site.run(project=project)
 
     (found,) = site.replay(project=project)
@@ -343,7 +343,7 @@ def earlier(tmp_path, monkeypatch):
     """A site as it was recorded before definitions were kept: no artefact, the former identity."""
     project = project_of(tank(), tmp_path / "site")
     monkeypatch.setattr(resume, "as_recorded", lambda d: (EarlierDefinition.of(d), "not yet"))
-    site = Site1(tmp_path)
+    site = Bench(tmp_path)
     site.run(("evolve", {"values": {"x0": 1.5}}), project=project)
     monkeypatch.undo()
     with open_site(site.records) as store, store.transaction() as tx:

@@ -18,9 +18,10 @@ from galenic.records import open_site
 from galenic.twin import sources
 from galenic.twin.definition import Estimation, TwinDefinition, load, names
 from galenic.twin.example import estimator, tank
+from galenic.twin.kept import KEPT, Versions, keep
 from galenic.twin.level import Level
 from galenic.twin.portable import Reference, from_data, reference_to, to_data
-from galenic.twin.versions import KEPT, Version, Versions, as_recorded, keep
+from galenic.twin.versions import Version, as_recorded
 from galenic.units import Quantity
 
 SHIPPED = sorted(
@@ -205,6 +206,14 @@ def definition():
     "typing_only.py": "Nothing = None\n",
 }
 PARTS = {"estimator": Reference("line.own:filter")}
+
+
+def test_what_a_twin_decides_does_not_depend_on_records_connections_or_pages():
+    found = sources.fingerprint(tank().code())["parts"]["twin"]["uses"]
+
+    assert {"galenic.twin.fold", "galenic.twin.guard", "galenic.inference.kalman"} <= {*found}
+    towers = ("galenic.records", "galenic.app", "galenic.stages")
+    assert [name for name in found if name.startswith(towers)] == []
 
 
 @pytest.fixture

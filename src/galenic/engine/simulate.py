@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,8 @@ from galenic.errors import ModelError, UnknownName
 from galenic.units import duration, from_si, value_in
 
 if TYPE_CHECKING:
+    from galenic.engine.batch.result import Trajectories
+    from galenic.engine.batch.summaries import Summary
     from galenic.engine.linear import Linear
     from galenic.engine.sensitivity import Response, Sensitivity
 
@@ -109,7 +112,21 @@ class Simulator:
         given = dict(values or {})
         if start is not None and not isinstance(start, State):
             given |= dict(start)
-        p, u, starts = self._given(given, begin)
+        p, u, starts = self.given(given, begin)
+        return self.march_from(timeline, p, u, starts, begin, rtol, atol)
+
+    def march_from(
+        self,
+        timeline: Timeline,
+        p: Array,
+        u: Array,
+        starts: Mapping[tuple[str, int], float],
+        begin: State | None = None,
+        rtol: float = 1e-6,
+        atol: float | None = None,
+    ) -> March:
+        """A run that has not begun, from vectors and start values (kind, index) in SI."""
+        compiled = self.compiled
         time = begin.time if begin else 0.0
         if begin:
             x = begin.x.copy()
@@ -123,11 +140,88 @@ class Simulator:
         for (kind, i), value in starts.items():
             (x if kind == "state" else z)[i] = value
         p = timeline.parameters(time, p)
-        self._check_complete(u, p)
+        self.check_complete(u, p)
         fixed = frozenset(range(compiled.nx)) if begin else {i for k, i in starts if k == "state"}
         return March(
             compiled, self.integrators, timeline, time, x, z, u, p, rtol, atol, frozenset(fixed)
         )
+
+    def run_many(
+        self,
+        experiment: Experiment | Sequence[Experiment] | None = None,
+        table: Any = None,
+        outputs: Sequence[Any] | None = None,
+        until: Any = None,
+        every: Any = None,
+        times: Iterable[Any] | None = None,
+        *,
+        values: Mapping[Any, Any] | None = None,
+        rtol: float = 1e-6,
+        atol: float | None = None,
+        method: str = "auto",
+        accuracy: float | None = None,
+        keep: bool | str | Path = True,
+        summaries: Sequence[Summary] | None = None,
+        dtype: str = "float64",
+        executor: Any = None,
+        workers: int | None = None,
+        progress: bool | Callable[[float, str], None] = False,
+    ) -> Trajectories:
+        """Simulate many individuals.
+
+        Parameters
+        ----------
+        experiment : Experiment or sequence of Experiment, optional
+            What is done: the same to all, or one for each individual.
+        table : mapping, DataFrame, Cohort or int
+            How individuals differ: columns of parameters, inputs and start values by path, with a
+            unit in the header (``"CL [mL/min]"``) or in the declared one; a sample of a
+            Population; or the number of equal individuals.
+        outputs : sequence of paths, optional
+            States, outputs, algebraic quantities, inputs; all states and outputs if left out.
+        until, every, times
+            Output times as for ``run``, the same for all (200 intervals if nothing is said).
+        values : mapping, optional
+            What all have in common, as for ``run``.
+        rtol, atol : float
+            Tolerances as for ``run``.
+        method : str, default "auto"
+            ``rodas5p``, ``rodas5``, ``rodas4``, ``rodas4p``; ``exact`` for linear models;
+            ``single`` (one after the other with CVODES or IDAS). "auto" takes ``exact`` where it
+            is possible, else what needs least work in a pilot; ``record.choice`` says why.
+        accuracy : float, optional
+            The largest relative error wanted: sampled, reported as ``accuracy``, and the tolerance
+            is lowered until it holds.
+        keep : bool or path, default True
+            True keeps all values in memory, False none (summaries only), ``file.npy`` in a file
+            that is memory-mapped, ``file.parquet`` in a table.
+        summaries : sequence of Summary, optional
+            Gathered on the way: ``Moments``, ``Quantiles``, ``Histogram``, ``Attainment``,
+            ``Measure``. Moments and quantiles if left out and values are not kept in memory.
+        dtype : str
+            ``float64``, or ``float32`` for values at half the size.
+        executor : concurrent.futures.Executor or Dask client, optional
+            Where blocks of individuals are solved. The numbers are those of one machine.
+        workers : int, optional
+            Threads of this process; all cores if left out.
+        progress : bool or callable
+            True shows a bar; a callable gets (share, text). What it raises stops the run.
+
+        Returns
+        -------
+        Trajectories
+            Individuals that cannot be solved are NaN, with the reason; nothing is raised for them.
+        """
+        from galenic.engine.batch.run import Request, run_many
+
+        samples = tuple(_output_times(0.0, until, every, times))
+        return run_many(
+            self,
+            Request(
+                experiment, table, outputs, samples, values, rtol, atol, method, accuracy,
+                keep, summaries, dtype, executor, workers, progress,
+            ),
+        )  # fmt: skip
 
     def step(
         self,
@@ -248,10 +342,10 @@ class Simulator:
         u, _ = march.timeline.inputs(march.time, march.given)
         return State(self.compiled, march.time, march.x, march.z, u, march.p, march.given)
 
-    def _given(
-        self, values: Mapping[Any, Any], begin: State | None
+    def given(
+        self, values: Mapping[Any, Any], begin: State | None = None
     ) -> tuple[Array, Array, dict[tuple[str, int], float]]:
-        """Parameters, inputs and start values after what the user gave."""
+        """Parameters, inputs and start values (kind, index) in SI after what the user gave."""
         compiled = self.compiled
         p = begin.p.copy() if begin else compiled.defaults("parameter")
         u = begin.given.copy() if begin else compiled.defaults("input")
@@ -284,7 +378,8 @@ class Simulator:
             return list(zip(paths, value, strict=True))
         return [(scalar, value) for scalar in paths]
 
-    def _check_complete(self, u: Array, p: Array) -> None:
+    def check_complete(self, u: Array, p: Array) -> None:
+        """ModelError if a parameter or an input has no value."""
         for entries, vector in ((self.system.inputs, u), (self.system.parameters, p)):
             for entry, value in zip(entries, vector, strict=True):
                 if np.isnan(value):

@@ -105,20 +105,28 @@ class Timeline:
 
     def inputs(self, time: float, given: Array) -> tuple[Array, Array]:
         """Inputs at ``time`` (after its changes) and their slopes until the next breakpoint."""
+        return self._inputs(time, given, 1.0)
+
+    def shares(self, time: float) -> tuple[Array, Array]:
+        """By how much levels and slopes of ``inputs`` change with the given values, linearly."""
+        return self._inputs(time, np.ones(self.compiled.nu), 0.0)
+
+    def _inputs(self, time: float, given: Array, weight: float) -> tuple[Array, Array]:
+        """The given inputs, with what the experiment does to them counted by ``weight``."""
         base, slope = given.copy(), np.zeros_like(given)
         for begin, item in self._drives:
             if begin > time:
                 break
-            i = item.index
+            i, value = item.index, weight * item.value
             if isinstance(item, Change):
-                base[i], slope[i] = item.value, 0.0
+                base[i], slope[i] = value, 0.0
             elif time >= item.stop:
-                base[i], slope[i] = item.value, 0.0
+                base[i], slope[i] = value, 0.0
             else:
-                rate = (item.value - base[i]) / (item.stop - item.start)
+                rate = (value - base[i]) / (item.stop - item.start)
                 base[i], slope[i] = base[i] + rate * (time - item.start), rate
         for span in self._active(time, "input"):
-            base[span.index] += span.value
+            base[span.index] += weight * span.value
         return base, slope
 
     def rates(self, time: float) -> Array:

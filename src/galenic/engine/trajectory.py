@@ -346,6 +346,10 @@ class Trajectory:
         return self._place[str(path)]
 
     def _time_scale(self) -> tuple[float, str]:
-        span = float(self.times[-1]) if len(self) else 0.0
-        text = next(text for text, limit in _TIME_UNITS if span <= limit)
-        return unit(text).scale, text
+        return time_scale(float(self.times[-1]) if len(self) else 0.0)
+
+
+def time_scale(span: float) -> tuple[float, str]:
+    """The unit of time in which a span [s] reads well: seconds per unit, and its name."""
+    text = next(text for text, limit in _TIME_UNITS if span <= limit)
+    return unit(text).scale, text

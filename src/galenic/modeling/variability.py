@@ -49,7 +49,10 @@ class Covariate:
 
     def draw(self, n: int, rng: np.random.Generator) -> Vector:
         """``n`` values [SI]."""
-        z = rng.standard_normal(n)
+        return self.of_normal(rng.standard_normal(n))
+
+    def of_normal(self, z: Vector) -> Vector:
+        """The values [SI] that belong to standard normal numbers."""
         scale = unit(self.unit).scale
         mean = float(value_in(self.value, self.unit))
         sd = self.spread * scale
@@ -209,6 +212,30 @@ class Population:
         columns = [c.draw(n, rng) for c in self.covariates]
         covariates = np.array(columns, float).reshape(len(columns), n)
         eta = rng.multivariate_normal(np.zeros(len(self.between)), self.omega, n, method="eigh").T
+        return self._cohort(covariates, eta)
+
+    def quasi_sample(self, n: int, seed: int = 0) -> Cohort:
+        """``n`` individuals that fill the population evenly: a scrambled Sobol sequence.
+
+        Means and quantiles settle faster than with as many random individuals, best for powers of
+        two; the individuals are not independent of each other.
+        """
+        from scipy.stats import norm, qmc
+
+        known = len(self.covariates)
+        width = known + len(self.between)
+        rng = np.random.default_rng(seed)
+        points = qmc.Sobol(max(width, 1), rng=rng).random_base2(max(n - 1, 1).bit_length())[:n]
+        z = norm.ppf(np.clip(points[:, :width], 2.0**-32, 1 - 2.0**-32)).T
+        columns = [c.of_normal(z[k]) for k, c in enumerate(self.covariates)]
+        covariates = np.array(columns, float).reshape(known, n)
+        size, direction = np.linalg.eigh(self.omega)
+        eta = direction @ (np.sqrt(np.maximum(size, 0.0))[:, None] * z[known:])
+        return self._cohort(covariates, eta)
+
+    def _cohort(self, covariates: Vector, eta: Vector) -> Cohort:
+        """The individuals with these covariates (rows) and random effects (rows)."""
+        n = eta.shape[1]
         typical = np.repeat(self.typical[:, None], n, axis=1)
         values = np.asarray(self.individual(typical, covariates, eta), float)
         return Cohort(self, covariates.T, eta.T, values.T)

@@ -1,0 +1,331 @@
+"""Individuals in the lanes of a compiled kernel: parameters, start values and events as arrays."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galenic.engine.batch.backend import CASADI, SINGLE, Solved, Status, vectors
+from galenic.engine.batch.plan import Block, Method, Plan
+from galenic.engine.compile import Compiled, compile_system
+from galenic.engine.timeline import Change, Timeline
+from galenic.errors import GalenicError
+
+if TYPE_CHECKING:
+    from galenic.engine.native import Events, Kernel, Problem
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+_KEPT = 32
+_REASONS = {
+    "STEP_TOO_SMALL": "the step became too small",
+    "TOO_MANY_STEPS": "too many steps",
+    "NOT_FINITE": "a value is not a number",
+    "PIVOT": "a pivot vanished",
+    "ALGEBRAIC": "no consistent algebraic values",
+    "CHATTERING": "an event fires without end",
+}
+_problems: OrderedDict[str, Problem] = OrderedDict()
+_kernels: OrderedDict[tuple[str, str], Kernel] = OrderedDict()
+_making = RLock()
+
+
+def problem(plan: Plan) -> Problem:
+    """The kernel problem of a plan: outputs, inputs that ramp, states that are infused."""
+    from galenic.engine.native import Problem
+
+    key = plan.identity
+    with CASADI, _making:
+        if key not in _problems:
+            compiled = compile_system(plan.system)
+            ramped, infused = _driven(compiled, plan)
+            outputs = [column.path for column in plan.frame.columns]
+            _problems[key] = Problem.of_system(plan.system, outputs, ramped, infused)
+            while len(_problems) > _KEPT:
+                _problems.popitem(last=False)
+        _problems.move_to_end(key)
+        return _problems[key]
+
+
+def _driven(compiled: Compiled, plan: Plan) -> tuple[list[str], list[str]]:
+    """Paths of inputs that any schedule ramps, and of states that any infuses."""
+    ramped: dict[str, None] = {}
+    infused: dict[str, None] = {}
+    for experiment in plan.experiments:
+        for span in Timeline(compiled, experiment).spans:
+            if span.kind == "ramp":
+                ramped[compiled.system.inputs[span.index].path] = None
+            elif span.kind == "state":
+                infused[compiled.system.states[span.index].path] = None
+    return list(ramped), list(infused)
+
+
+def is_linear(plan: Plan) -> bool:
+    """Whether the kernel can go from event to event exactly."""
+    from galenic.engine import native
+
+    if not hasattr(native, "is_linear"):
+        return False
+    with CASADI:
+        return bool(native.is_linear(problem(plan)))
+
+
+def obstacle(plan: Plan, method: str) -> str:
+    """Why a plan cannot be solved by a kernel method; empty where it can."""
+    system = plan.system
+    if system.algebraics:
+        return f"the algebraic equation of {system.algebraics[0].path}"
+    triggered = [rule.name for rule in system.events if rule.trigger is not None]
+    if triggered:
+        return f"the state event {triggered[0]}"
+    try:
+        kernel(plan, method)
+    except GalenicError as error:
+        return error.found
+    return ""
+
+
+def kernel(plan: Plan, method: str) -> Kernel:
+    """The compiled kernel of a plan and method; made once per process."""
+    from galenic.engine.native import compile_kernel
+
+    key = (plan.identity, method)
+    with CASADI, _making:
+        if key not in _kernels:
+            _kernels[key] = compile_kernel(problem(plan), method=method)
+            while len(_kernels) > _KEPT:
+                _kernels.popitem(last=False)
+        _kernels.move_to_end(key)
+        return _kernels[key]
+
+
+def machine(plan: Plan) -> dict[str, Any]:
+    """Lanes, processor and hash of the kernel of the first method."""
+    if plan.methods[0].name == SINGLE:
+        return {}
+    made = kernel(plan, plan.methods[0].name)
+    return {"lanes": made.lanes, "cpu": made.cpu, "kernel": made.digest}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The events of one schedule; the value of row r is ``value + share * theta[of]`` (of >= 0).
+
+    ``theta`` holds runtime parameters that are changed before the start.
+    """
+
+    time: Array
+    kind: Indices
+    index: Indices
+    value: Array
+    share: Array
+    of: Indices
+    theta: tuple[tuple[int, float], ...]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @cached_property
+    def is_common(self) -> bool:
+        """Whether all individuals get the same values."""
+        return not (self.of >= 0).any()
+
+
+class Lanes:
+    """A compiled kernel per method for one plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        The run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.problem = problem(plan)
+        self.compiled = compile_system(plan.system)
+        with CASADI:
+            self.schedules = [
+                _Writer(self, Timeline(self.compiled, experiment)).rows()
+                for experiment in plan.experiments
+            ]
+
+    def solve(self, block: Block, method: Method) -> Solved:
+        """The individuals of a block in lanes; what fails is NaN and has a reason."""
+        from galenic.engine.native import Status as Ended
+
+        theta = self._theta(block)
+        known = np.isfinite(block.columns).all(axis=1)
+        solved = Solved.empty(self.plan, len(block))
+        rows = np.flatnonzero(known)
+        for row in np.flatnonzero(~known):
+            solved.reasons[int(row)] = "a value in its row of the table is missing"
+        if not len(rows):
+            return solved
+        part = Block(block.index, block.first, block.columns[rows], block.schedule[rows])
+        outcome = kernel(self.plan, method.name).run(
+            theta[rows],
+            np.array(self.plan.frame.times),
+            events=self._events(part, theta[rows]),
+            states=self._states(part, theta[rows]),
+            rtol=method.rtol,
+            atol=None if method.atol is None else method.atol * self.problem.nominal,
+            threads=1,
+        )
+        solved.values[rows] = outcome.values
+        solved.accepted[rows], solved.rejected[rows] = outcome.accepted, outcome.rejected
+        good = Ended.good(outcome.status)
+        ended = outcome.status == Ended.ENDED
+        solved.status[rows] = np.where(
+            good, np.where(ended, Status.ENDED, Status.SOLVED), Status.FAILED
+        )
+        for place in np.flatnonzero(~good):
+            code = Ended(int(outcome.status[place])).name
+            words = _REASONS.get(code, code.lower())
+            solved.reasons[int(rows[place])] = f"{words} at t = {outcome.reached[place]:.6g} s"
+        self._check_finite(solved, rows[good & ~ended])
+        return solved
+
+    def _check_finite(self, solved: Solved, rows: Indices) -> None:
+        """An output outside of its domain, of an individual that was integrated."""
+        for row in rows[~np.isfinite(solved.values[rows]).all(axis=(1, 2))]:
+            solved.status[row] = Status.FAILED
+            solved.reasons[int(row)] = "an output is not a number"
+
+    def _theta(self, block: Block) -> Array:
+        """Runtime parameters (m, n_theta), changes at the start included."""
+        theta = np.repeat(self.problem.defaults[None, :], len(block), axis=0)
+        p, u = vectors(self.plan, block)
+        layout = self.problem.layout
+        for values, kind, entries in (
+            (p, "parameter", self.compiled.system.parameters),
+            (u, "input", self.compiled.system.inputs),
+        ):
+            theta[:, [layout[kind, entry.path] for entry in entries]] = values
+        for number, schedule in enumerate(self.schedules):
+            mine = block.schedule == number
+            for index, value in schedule.theta:
+                theta[mine, index] = value
+        return np.ascontiguousarray(theta)
+
+    def _states(self, block: Block, theta: Array) -> Array | None:
+        """Start values (m, n) where any are given; None leaves them to the kernel."""
+        columns = [(k, place) for k, place in enumerate(self.plan.places) if place.kind in _OFFSETS]
+        if not columns and not self.plan.starts:
+            return None
+        compiled = self.compiled
+        layout = self.problem.layout
+        parameters = [layout["parameter", e.path] for e in compiled.system.parameters]
+        with CASADI:
+            x = np.array(compiled.start(theta[:, parameters].T)).T.reshape(len(block), compiled.nx)
+        z = np.repeat(np.nan_to_num(compiled.defaults("algebraic"))[None, :], len(block), axis=0)
+        states = np.ascontiguousarray(np.hstack([x, z]))
+        for kind, i, value in self.plan.starts:
+            states[:, i + _OFFSETS[kind] * compiled.nx] = value
+        for k, place in columns:
+            states[:, place.index + _OFFSETS[place.kind] * compiled.nx] = block.columns[:, k]
+        return states
+
+    def _events(self, block: Block, theta: Array) -> Events | None:
+        """The schedules of the individuals: stored once where all get the same."""
+        from galenic.engine.native import Events
+
+        if not any(len(schedule) for schedule in self.schedules):
+            return None
+        if len(self.schedules) == 1 and self.schedules[0].is_common:
+            only = self.schedules[0]
+            return Events.shared(len(block), only.time, only.kind, only.index, only.value)
+        lengths = np.array([len(schedule) for schedule in self.schedules])
+        begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        offsets = np.concatenate([[0], np.cumsum(lengths[block.schedule])]).astype(np.int64)
+        rows = np.arange(offsets[-1]) - np.repeat(
+            offsets[:-1] - begins[block.schedule], lengths[block.schedule]
+        )
+        who = np.repeat(np.arange(len(block)), lengths[block.schedule])
+        time, kind, index, value, share, of = (
+            np.concatenate([getattr(schedule, name) for schedule in self.schedules])[rows]
+            for name in ("time", "kind", "index", "value", "share", "of")
+        )
+        own = of >= 0
+        value[own] += share[own] * theta[who[own], of[own]]
+        return Events(offsets, time, kind, index, value)
+
+
+_OFFSETS = {"state": 0, "algebraic": 1}
+
+
+class _Writer:
+    """Writes a timeline as rows of events, in the order in which ``March`` applies them."""
+
+    def __init__(self, lanes: Lanes, timeline: Timeline) -> None:
+        self.problem, self.compiled, self.timeline = lanes.problem, lanes.compiled, timeline
+        self.layout = lanes.problem.layout
+        self.stop = lanes.plan.frame.times[-1]
+        self.inputs = lanes.compiled.system.inputs
+        self.touched = sorted(
+            {c.index for c in timeline.changes if c.kind == "input"}
+            | {s.index for s in timeline.spans if s.kind in ("input", "ramp")}
+        )
+        self.infused = sorted({s.index for s in timeline.spans if s.kind == "state"})
+        self.found: list[tuple[float, int, int, float, float, int]] = []  # as in Rows
+
+    def rows(self) -> Rows:
+        """All rows up to the end of the run."""
+        due: dict[float, list[int]] = {}
+        for time, rule in self.timeline.scheduled(0.0, self.stop):
+            due.setdefault(time, []).append(rule)
+        for time in self.timeline.breakpoints(0.0, self.stop):
+            for change in self.timeline.at(time):
+                self._change(time, change)
+            self._drives(time)
+            for rule in due.get(time, ()):
+                self._put(time, "RESET", rule, 0.0)
+        start = {
+            self.layout["parameter", self.compiled.system.parameters[c.index].path]: c.value
+            for c in self.timeline.at(0.0)
+            if c.kind == "parameter"
+        }
+        columns = list(zip(*self.found, strict=True)) or [()] * 6
+        times, values, shares = (np.array(columns[k], np.float64) for k in (0, 3, 4))
+        kinds, indices, of = (np.array(columns[k], np.int64) for k in (1, 2, 5))
+        return Rows(times, kinds, indices, values, shares, of, tuple(start.items()))
+
+    def _change(self, time: float, change: Change) -> None:
+        if change.kind == "state":
+            self._put(time, "SET", change.index, change.value)
+        elif change.kind == "add":
+            self._put(time, "ADD", change.index, change.value)
+        elif change.kind == "parameter":
+            path = self.compiled.system.parameters[change.index].path
+            self._put(time, "THETA", self.layout["parameter", path], change.value)
+
+    def _drives(self, time: float) -> None:
+        """Levels and slopes of inputs and rates into states from this time on."""
+        base, slope = self.timeline.inputs(time, np.zeros(len(self.inputs)))
+        share, rise = self.timeline.shares(time)
+        for i in self.touched:
+            path = self.inputs[i].path
+            own = self.layout["input", path]
+            self._put(time, "THETA", own, base[i], share[i], own)
+            if ("slope", path) in self.layout:
+                self._put(time, "THETA", self.layout["slope", path], slope[i], rise[i], own)
+                self._put(time, "THETA", self.layout["since", path], time)
+        rates = self.timeline.rates(time)
+        for i in self.infused:
+            path = self.compiled.system.states[i].path
+            self._put(time, "THETA", self.layout["rate", path], rates[i])
+
+    def _put(
+        self, time: float, kind: str, index: int, value: float, share: float = 0.0, of: int = -1
+    ) -> None:
+        from galenic.engine.native import Kind
+
+        of = of if share != 0.0 else -1
+        self.found.append((time, int(Kind[kind]), index, float(value), float(share), of))

@@ -1,4 +1,4 @@
-"""Artefacts in the embedded store: bytes under their SHA-256, in the site's one file.
+"""Artefacts: bytes under their SHA-256, in the database of the site.
 
 A new artefact gets a ledger entry with its media type, size and provenance, so that neither its
 bytes nor its origin can be changed unseen. The same bytes again are the same artefact.
@@ -6,7 +6,6 @@ bytes nor its origin can be changed unseen. The same bytes again are the same ar
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,17 +13,20 @@ from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
 from galenic.records.codec import canonical, restore
 from galenic.records.ledger import ARTEFACT
+from galenic.records.sql import Connection
 from galenic.records.store import Artefact
 from galenic.signals import Record
 
+COLUMNS = "hash, media_type, created, provenance, data"
 
-def keep(connection: sqlite3.Connection, new: Artefact) -> Record | None:
+
+def keep(connection: Connection, new: Artefact) -> Record | None:
     """Keep an artefact; the ledger record that belongs to it, or None if it was there."""
     known = connection.execute("SELECT 1 FROM artefacts WHERE hash = ?", (new.hash,))
     if known.fetchone():
         return None
     connection.execute(
-        "INSERT INTO artefacts VALUES (?, ?, ?, ?, ?)",
+        f"INSERT INTO artefacts ({COLUMNS}) VALUES (?, ?, ?, ?, ?)",
         (new.hash, new.media_type, new.created, canonical(new.provenance), new.data),
     )
     detail = {"media_type": new.media_type, "size": len(new.data), "provenance": new.provenance}
@@ -37,9 +39,11 @@ def artefact_of(data: bytes, media_type: str, provenance: Mapping[str, Any], tim
     return Artefact(content_hash(data), media_type, time, provenance, data)
 
 
-def fetch(connection: sqlite3.Connection, digest: str) -> Artefact:
+def fetch(connection: Connection, digest: str) -> Artefact:
     """The artefact with this hash; its bytes are checked against it."""
-    row = connection.execute("SELECT * FROM artefacts WHERE hash = ?", (digest,)).fetchone()
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM artefacts WHERE hash = ?", (digest,)
+    ).fetchone()
     if row is None:
         raise DataError(f"there is no artefact {digest}")
     found = Artefact(row[0], row[1], row[2], restore(row[3]), row[4])
@@ -48,6 +52,6 @@ def fetch(connection: sqlite3.Connection, digest: str) -> Artefact:
     return found
 
 
-def names(connection: sqlite3.Connection) -> list[str]:
+def names(connection: Connection) -> list[str]:
     """Hashes of all artefacts, oldest first."""
     return [row[0] for row in connection.execute("SELECT hash FROM artefacts ORDER BY rowid")]

@@ -17,14 +17,14 @@ from typing import Any
 
 from galenic.errors import DataError
 from galenic.records.codec import canonical, plain
-from galenic.records.embedded import EmbeddedStore
+from galenic.records.site import SiteStore
 
 BATCH = 20_000
 
 Rows = Iterator[dict[str, Any]]
 
 
-def export(store: EmbeddedStore, folder: str | Path, form: str = "jsonl") -> dict[str, Any]:
+def export(store: SiteStore, folder: str | Path, form: str = "jsonl") -> dict[str, Any]:
     """Write ledger and journal to ``folder``; the manifest, which is also written there.
 
     Parameters
@@ -55,12 +55,12 @@ LEDGER = ("index", "time", "kind", "subject", "who", "reason", "detail", "previo
 JOURNAL = ("offset", "received", "kind", "body", "hash")
 
 
-def _ledger_rows(store: EmbeddedStore, stop: int) -> Rows:
+def _ledger_rows(store: SiteStore, stop: int) -> Rows:
     for entry in store.ledger_read(0, stop):
         yield entry.to_dict()
 
 
-def _journal_rows(store: EmbeddedStore, stop: int) -> Rows:
+def _journal_rows(store: SiteStore, stop: int) -> Rows:
     for offset, received, kind, body, digest in store.journal_rows(1, stop):
         values = (offset, received, kind, body.decode(), digest.hex())
         yield dict(zip(JOURNAL, values, strict=True))

@@ -1,15 +1,14 @@
-"""History of samples: recent rows in SQLite, older ones in sealed Parquet segments.
+"""History of samples: recent rows in the database, older ones in sealed Parquet segments.
 
 A segment is written, synced, renamed, then registered with its hash in the transaction that
-removes its rows from SQLite: a crash at any moment leaves each row in exactly one place. Several
-rows of one tag at one time are versions of it, in the order they came: a correction, or a source
-that says something else about the same moment. Nothing is ever edited.
+removes its rows from the database: a crash at any moment leaves each row in exactly one place.
+Several rows of one tag at one time are versions of it, in the order they came: a correction, or a
+source that says something else about the same moment. Nothing is ever edited.
 """
 
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
 from galenic.records.files import sync_file, sync_folder
+from galenic.records.sql import Connection
 from galenic.records.store import Segment
 from galenic.signals import Sample
 
@@ -30,7 +30,6 @@ Row = tuple[int, int, int, float | None, str | None, str, int, int, int, str | N
 """The values of `COLUMNS`."""
 
 COLUMNS = "tag, time, received, number, text, type, quality, status, unit, key"
-ADD_SAMPLE = f"INSERT INTO samples (sequence, {COLUMNS}, change) VALUES ({'?,' * 11}?)"
 SET_LATEST = (
     f"INSERT INTO latest ({COLUMNS}) VALUES ({'?,' * 9}?) ON CONFLICT (tag) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS.split(", ")[1:])
@@ -135,9 +134,9 @@ def hot_table(rows: Iterable[Sequence[Any]]) -> pa.Table:
 
 
 def hot_rows(
-    connection: sqlite3.Connection, start: int, stop: int, tags: Sequence[str] | None = None
+    connection: Connection, start: int, stop: int, tags: Sequence[str] | None = None
 ) -> list[tuple[Any, ...]]:
-    """Rows of SQLite with start <= time < stop, sorted by tag, time and arrival."""
+    """Rows of the database with start <= time < stop, sorted by tag, time and arrival."""
     where = "WHERE s.time >= ? AND s.time < ?"
     if tags is not None:
         where += f" AND t.name IN ({','.join('?' * len(tags))})"
@@ -181,8 +180,8 @@ def write_segment(
     return Segment(name, start, stop, len(rows), last, len(data), digest)
 
 
-def register(connection: sqlite3.Connection, segment: Segment, until: int) -> None:
-    """Enter a segment and remove its rows from SQLite, inside the caller's transaction."""
+def register(connection: Connection, segment: Segment, until: int) -> None:
+    """Enter a segment and remove its rows from the database, inside the caller's transaction."""
     connection.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(segment).values())
     )
@@ -197,14 +196,14 @@ def register(connection: sqlite3.Connection, segment: Segment, until: int) -> No
         )
 
 
-def registered(connection: sqlite3.Connection) -> list[Segment]:
+def registered(connection: Connection) -> list[Segment]:
     """All segments, oldest data first."""
     rows = connection.execute("SELECT * FROM segments ORDER BY start, last").fetchall()
     return [Segment(*row) for row in rows]
 
 
 def remove_strays(folder: Path, known: Iterable[Segment]) -> list[str]:
-    """Delete files of a seal that a crash cut short; their rows are still in SQLite."""
+    """Delete files of a seal that a crash cut short; their rows are still in the database."""
     names = {segment.name for segment in known}
     target = folder / FOLDER
     strays = [path for path in target.glob("*") if path.name not in names]

@@ -18,6 +18,7 @@ from galenic.signals import Record, Signal
 APPLIED = "applied"
 ANCHOR_EVERY = 1000
 START = bytes(32)
+COLUMNS = '"offset", received, kind, body, hash'
 
 Row = tuple[int, int, str, bytes, bytes]
 """Offset, received time [ns], kind, canonical bytes, chained hash."""

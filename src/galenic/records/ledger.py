@@ -20,6 +20,7 @@ ZERO = "0" * 64
 GENESIS = "genesis"
 JOURNAL = "journal"
 SEAL = "seal"
+VOLUME = "volume"
 ARTEFACT = "artefact"
 INTENDED = "intended"
 OUTCOMES = ("done", "failed", "unknown", "refused")

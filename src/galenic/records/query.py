@@ -5,7 +5,6 @@ No DuckDB file is ever made: its writer would lock out every other process.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.errors import StorageError
 from galenic.records import historian
 from galenic.records.historian import FOLDER
+from galenic.records.sql import Connection
 from galenic.records.store import Segment
 from galenic.signals import Quality
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
+Reading = Callable[[], AbstractContextManager[Connection]]
 
 SOURCE = """
 rows AS (
@@ -130,7 +130,7 @@ class History:
     folder : Path
         The site's folder.
     reading : callable
-        Gives a context with an SQLite connection in one consistent view.
+        Gives a context with a connection in one consistent view.
     """
 
     def __init__(self, folder: Path, reading: Reading) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from galenic.errors import StorageError
+from galenic.records.sql import SqliteConnection
 
 VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -49,11 +50,6 @@ MIGRATIONS: tuple[str, ...] = (VERSION_1,)
 """Statement scripts; the one at index n leads from version n to n + 1 (0 is an empty file)."""
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """The schema version of an open file."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
 def refuse_newer(found: int, where: str) -> None:
     """Raise if the file was written by a later release than this one."""
     known = len(MIGRATIONS)
@@ -66,7 +62,7 @@ def refuse_newer(found: int, where: str) -> None:
         )
 
 
-def upgrade(connection: sqlite3.Connection, where: str) -> tuple[int, int]:
+def upgrade(connection: SqliteConnection, where: str) -> tuple[int, int]:
     """Bring an open file to the newest version; all steps in one transaction.
 
     Returns
@@ -75,7 +71,7 @@ def upgrade(connection: sqlite3.Connection, where: str) -> tuple[int, int]:
         The versions before and after. The transaction is left open when they differ, so that
         the caller can record the upgrade in it.
     """
-    before = version_of(connection)
+    before = connection.version()
     refuse_newer(before, where)
     if before < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")

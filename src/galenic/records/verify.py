@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from galenic.clock import to_iso
-from galenic.records import journal
+from galenic.records import journal, volumes
 from galenic.records.codec import canonical
 from galenic.records.historian import FOLDER
-from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, SEAL, ZERO, Entry, Head
+from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, SEAL, VOLUME, ZERO, Entry, Head
+from galenic.records.sql import Connection
 
 LIMIT = 20
 
-DAMAGE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """A damaged schema can give a value of any type in any place: what then fails is damage."""
 
 
@@ -93,6 +93,10 @@ class VerifyReport:
         }
 
 
+_Expected = dict[int, tuple[int | None, str]]
+"""Hashes that rows of the journal must have, and which ledger entry says so."""
+
+
 class _Enough(Exception):
     """More problems would not help anybody."""
 
@@ -100,13 +104,15 @@ class _Enough(Exception):
 class Verifier:
     """One pass over a consistent view of the file and over the segments."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, head: Head | None) -> None:
-        self._do = connection.execute
+    def __init__(self, connection: Connection, folder: Path, head: Head | None) -> None:
+        self._connection = connection
+        self._do = connection.stream
         self._folder = folder
         self._against = head
         self._problems: list[Problem] = []
         self._anchors: list[tuple[int, int, str]] = []  # entry, offset, hash
         self._sealed: dict[str, Entry] = {}
+        self._volumes: list[Entry] = []
         self._kept: dict[str, Entry] = {}
         self._last = (-1, ZERO)
         self._tail = (0, journal.START)
@@ -126,7 +132,7 @@ class Verifier:
                 step()
         except _Enough:
             pass
-        except DAMAGE as error:
+        except (*DAMAGE, self._connection.Error) as error:
             self._problems.append(Problem("file", "the database", f"cannot be read: {error}"))
         head = Head(*self._last, self._tail[0], self._tail[1].hex())
         return VerifyReport(tuple(self._problems), **self._counts, head=head, against=self._against)
@@ -136,15 +142,20 @@ class Verifier:
         if len(self._problems) >= LIMIT:
             raise _Enough
 
+    def _columns(self, listed: str) -> str:
+        names = ("kind", "subject", "body", "hash")
+        readable = {name: self._connection.as_bytes(name) for name in names}
+        return "SELECT " + listed.format(**readable)
+
     def _ledger(self) -> None:
         rows = self._do(
-            "SELECT number, time, CAST(kind AS BLOB), CAST(subject AS BLOB), "
-            "CAST(body AS BLOB), CAST(hash AS BLOB) FROM ledger ORDER BY number"
+            self._columns("number, time, {kind}, {subject}, {body}, {hash}")
+            + " FROM ledger ORDER BY number"
         )
         for number, time, kind, subject, body, digest in rows:
             self._counts["entries"] += 1
             # damage can show as NULL
-            self._entry(number, time, kind, subject, body or b"", digest or b"")
+            self._entry(number, time, _raw(kind), _raw(subject), body or b"", digest or b"")
         if self._counts["entries"] == 0:
             self._bad("ledger", "entry 0", "the genesis entry is missing", 0)
         self._outside_ledger()
@@ -187,6 +198,8 @@ class Verifier:
             self._anchors.append((entry.index, entry.detail["offset"], entry.detail["hash"]))
         elif entry.kind == SEAL:
             self._sealed[entry.subject] = entry
+        elif entry.kind == VOLUME:
+            self._volumes.append(entry)
         elif entry.kind == ARTEFACT:
             self._kept[entry.subject] = entry
 
@@ -201,19 +214,33 @@ class Verifier:
             )
 
     def _journal(self) -> None:
-        expected: dict[int, tuple[int | None, str]] = {
-            offset: (index, digest) for index, offset, digest in self._anchors
-        }
+        expected: _Expected = {offset: (index, digest) for index, offset, digest in self._anchors}
         if self._against and self._against.offset:
             expected.setdefault(self._against.offset, (None, self._against.journal))
-        offset, previous, fixed = 0, journal.START, 0
+        self._tail = (0, journal.START)
+        for entry in self._volumes:
+            self._volume(entry, expected)
+        self._rows(expected)
+        offset = self._tail[0]
+        for missing, (index, _) in sorted(expected.items()):
+            if missing > offset:
+                place = f"rows {offset + 1} to {missing}"
+                self._bad("journal", place, "missing: the end is cut off", index)
+
+    def _rows(self, expected: _Expected) -> None:
+        """The rows in the database, which follow those of the volumes."""
+        offset, previous = self._tail
+        fixed = offset
         for found, *said, digest in self._do(
-            'SELECT "offset", received, CAST(kind AS BLOB), CAST(body AS BLOB), '
-            'CAST(hash AS BLOB) FROM journal ORDER BY "offset"'
+            self._columns('"offset", received, {kind}, {body}, {hash}')
+            + ' FROM journal ORDER BY "offset"'
         ):
             self._counts["rows"] += 1
             if found == offset + 1:
                 self._row(previous, found, said, digest)
+            elif found <= offset:
+                self._bad("journal", f"row {found}", "is in a volume and beside it")
+                continue
             else:
                 first, last = offset + 1, found - 1
                 place = f"row {first}" if first == last else f"rows {first} to {last}"
@@ -223,15 +250,40 @@ class Verifier:
                 self._fixed(found, previous, fixed, *expected.pop(found))
                 fixed = found
         self._tail = (offset, previous)
-        for missing, (index, _) in sorted(expected.items()):
-            if missing > offset:
-                place = f"rows {offset + 1} to {missing}"
-                self._bad("journal", place, "missing: the end is cut off", index)
+
+    def _volume(self, entry: Entry, expected: _Expected) -> None:
+        """A volume's file, its place in the journal, and the chain through its rows."""
+        volume = volumes.Volume.of(entry)
+        path = self._folder / volumes.FOLDER / volume.name
+        place = f"{volumes.FOLDER}/{volume.name}"
+        offset, previous = self._tail
+        if (volume.first, volume.before) != (offset + 1, previous.hex()):
+            self._bad("journal", place, f"does not follow row {offset}", entry.index)
+        if not path.is_file():
+            self._bad("journal", place, "the file is missing", entry.index)
+        elif _file_hash(path) != volume.hash:
+            self._bad("journal", place, "the file's bytes do not give its hash", entry.index)
+        else:
+            self._through(volume, place, entry.index, expected)
+        self._tail = (volume.last, bytes.fromhex(volume.after))
+        for at in [at for at in expected if at <= volume.last]:
+            del expected[at]
+
+    def _through(self, volume: volumes.Volume, place: str, index: int, expected: _Expected) -> None:
+        fixed, digest = volume.first - 1, b""
+        reader = volumes.Volumes(self._folder)
+        for found, _, _, _, digest in reader.chained(volume, volume.first, volume.last + 1):
+            self._counts["rows"] += 1
+            if found in expected:
+                self._fixed(found, digest, fixed, *expected.pop(found))
+                fixed = found
+        if digest.hex() != volume.after:
+            self._bad("journal", place, "its rows do not give the chain's value", index)
 
     def _row(self, previous: bytes, offset: int, said: list[Any], digest: bytes | None) -> None:
         try:
             received, kind, body = said
-            right = journal.row_hash(previous, offset, received, kind.decode(), body)
+            right = journal.row_hash(previous, offset, received, _raw(kind).decode(), body)
         except (struct.error, TypeError, ValueError, AttributeError) as error:
             self._bad("journal", f"row {offset}", f"cannot be read: {error}")
             return
@@ -286,9 +338,13 @@ class Verifier:
                 self._bad("artefact", digest, "missing", entry.index)
 
     def _file(self) -> None:
-        for (line,) in self._do(f"PRAGMA quick_check({LIMIT})"):
-            if line != "ok":
-                self._bad("file", "the database", line)
+        for line in self._connection.faults(LIMIT):
+            self._bad("file", "the database", line)
+
+
+def _raw(text: Any) -> Any:
+    """Text as bytes, where the database gave valid text; anything else as it is."""
+    return text.encode() if isinstance(text, str) else text
 
 
 def _entry_place(number: int, time: Any) -> str:

@@ -1,9 +1,8 @@
-"""The transaction of the embedded store: what one commit writes."""
+"""The transaction of every store that keeps its records in tables: what one commit writes."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ from galenic.identity import content_hash
 from galenic.records import artefacts, historian, journal
 from galenic.records.codec import canonical, restore
 from galenic.records.ledger import ZERO, Head, entry_bytes
+from galenic.records.sql import Connection
 from galenic.records.store import Checkpoint
 from galenic.signals import Correction, Record, Sample, Signal
 
@@ -27,8 +27,8 @@ class Tail:
     sequence: int = 0
 
     @classmethod
-    def of(cls, connection: sqlite3.Connection) -> Tail:
-        """The tail of an open file."""
+    def of(cls, connection: Connection) -> Tail:
+        """The tail of open records."""
         entry = connection.execute(
             "SELECT number, hash FROM ledger ORDER BY number DESC LIMIT 1"
         ).fetchone()
@@ -36,8 +36,8 @@ class Tail:
             'SELECT "offset", hash FROM journal ORDER BY "offset" DESC LIMIT 1'
         ).fetchone()
         (sequence,) = connection.execute(
-            "SELECT max(coalesce((SELECT max(sequence) FROM samples), 0), "
-            "coalesce((SELECT max(last) FROM segments), 0))"
+            "SELECT coalesce(max(last), 0) FROM (SELECT max(sequence) AS last FROM samples "
+            "UNION ALL SELECT max(last) FROM segments) AS ends"
         ).fetchone()
         index, digest = (entry[0], entry[1].hex()) if entry else (-1, ZERO)
         offset, chained = row or (0, journal.START)
@@ -48,18 +48,15 @@ class Tail:
         return Head(self.index, self.hash, self.offset, self.journal.hex())
 
 
-class EmbeddedTransaction:
-    """Implements `galenic.records.store.Transaction` on an open SQLite transaction.
+class TableTransaction:
+    """Implements `galenic.records.store.Transaction` on an open transaction of a database.
 
     The store takes `tail` and `names` over when the commit has succeeded, and only then.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, tail: Tail, names: Mapping[str, int]
-    ) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, tail: Tail, names: Mapping[str, int]) -> None:
+        self.connection = connection
         self._do = connection.execute
-        self._many = connection.executemany
         self._known = names
         self.tail = tail
         self.names: dict[str, int] = {}
@@ -109,7 +106,11 @@ class EmbeddedTransaction:
         self._do(*historian.correct_latest(row))
 
     def put(self, kind: str, key: str, value: Any) -> None:
-        self._do("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, canonical(value)))
+        self._do(
+            "INSERT INTO documents VALUES (?, ?, ?) "
+            "ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
+            (kind, key, canonical(value)),
+        )
 
     def get(self, kind: str, key: str) -> Any:
         found = self._do(
@@ -124,42 +125,46 @@ class EmbeddedTransaction:
         self, data: bytes, media_type: str, provenance: Mapping[str, Any], time: int
     ) -> str:
         new = artefacts.artefact_of(data, media_type, provenance, time)
-        record = artefacts.keep(self._connection, new)
+        record = artefacts.keep(self.connection, new)
         if record is not None:
             self.ledger(record)
         return new.hash
 
     def checkpoint(self, point: Checkpoint, keep: int = 10) -> None:
         self._do(
-            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?) ON CONFLICT (subject, position) "
+            "DO UPDATE SET time = excluded.time, hash = excluded.hash, data = excluded.data",
             (point.subject, point.position, point.time, content_hash(point.data), point.data),
         )
         self._do(
-            "DELETE FROM checkpoints WHERE subject = ?1 AND position NOT IN (SELECT position "
-            "FROM checkpoints WHERE subject = ?1 ORDER BY position DESC LIMIT ?2)",
-            (point.subject, keep),
+            "DELETE FROM checkpoints WHERE subject = ? AND position NOT IN (SELECT position "
+            "FROM checkpoints WHERE subject = ? ORDER BY position DESC LIMIT ?)",
+            (point.subject, point.subject, keep),
         )
 
     def name_id(self, name: str) -> int:
         """The number that stands for a tag or unit in the tables."""
         found = self._known.get(name) or self.names.get(name)
         if found is None:
-            found = self._do("INSERT INTO names (name) VALUES (?)", (name,)).lastrowid or 0
-            self.names[name] = found
+            (new,) = self._do(
+                "INSERT INTO names (name) VALUES (?) RETURNING id", (name,)
+            ).fetchone()
+            found = self.names[name] = int(new)
         return found
 
     def _append(self, bodies: Iterable[tuple[str, bytes]], received: int) -> None:
         rows = journal.rows_of(bodies, received, self.tail.offset, self.tail.journal)
         if rows:
-            self._many("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", rows)
+            self.connection.add("journal", journal.COLUMNS, rows)
             self.tail = replace(self.tail, offset=rows[-1][0], journal=rows[-1][4])
         for record in journal.anchors(rows):
             self.ledger(record)
 
     def _file(self, rows: list[historian.Row], change: str | None) -> None:
         first = self.tail.sequence + 1
-        self._many(
-            historian.ADD_SAMPLE,
+        self.connection.add(
+            "samples",
+            f"sequence, {historian.COLUMNS}, change",
             [(number, *row, change) for number, row in enumerate(rows, first)],
         )
         self.tail = replace(self.tail, sequence=self.tail.sequence + len(rows))
@@ -170,4 +175,4 @@ class EmbeddedTransaction:
             present = newest.get(row[0])
             if present is None or row[1] >= present[1]:
                 newest[row[0]] = row
-        self._many(historian.SET_LATEST, newest.values())
+        self.connection.merge(historian.SET_LATEST, list(newest.values()))

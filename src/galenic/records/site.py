@@ -1,0 +1,352 @@
+"""A site's records in tables: every read, and sealing; the same for each database.
+
+What is left to a back end is how it connects, and how a transaction begins and ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.clock import Clock
+from galenic.errors import StorageError
+from galenic.identity import content_hash
+from galenic.records import artefacts, historian, journal, volumes
+from galenic.records.codec import decode, restore
+from galenic.records.files import storage_errors
+from galenic.records.ledger import SEAL, Entry, Head
+from galenic.records.query import History
+from galenic.records.sql import Connection
+from galenic.records.store import Artefact, Checkpoint, Segment
+from galenic.records.verify import Verifier, VerifyReport
+from galenic.records.writing import TableTransaction, Tail
+from galenic.signals import Record, Sample, Signal
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import pyarrow as pa
+
+PAGE = 2000
+NEVER = 2**62
+
+
+class SiteStore(ABC):
+    """Implements `galenic.records.store.Store` but for `_reading`, `transaction` and `close`.
+
+    Parameters
+    ----------
+    folder : Path
+        The site's folder, with its sealed segments.
+    readonly : bool
+        Whether this process only reads.
+    clock : Clock
+        Where the time of the store's own ledger entries comes from.
+    """
+
+    site: str
+
+    def __init__(self, folder: Path, readonly: bool, clock: Clock) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self._clock = clock
+        self._sealing = threading.Lock()
+        self._history = History(folder, self._reading)
+        self._volumes = volumes.Volumes(folder)
+        self._closed = False
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Connection]:
+        """A connection in one consistent view; inside a view of this thread, that same view."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[TableTransaction]:
+        """All that is done with the transaction commits when the block ends, or nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back the lock and all connections; calling it twice is allowed."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the tables are, as a person would say it; never with a secret."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StorageError("the store has been closed", where=str(self.folder))
+
+    def _refuse_writing(self, thread: int) -> None:
+        self._refuse_closed()
+        if self.readonly:
+            raise StorageError("the site was opened for reading only", where=str(self.folder))
+        if thread == threading.get_ident():
+            raise StorageError("a transaction is open already", hint="pass it on, do not nest")
+
+    def _site_id(self) -> str:
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'site'").fetchone()
+        if row is None:
+            raise StorageError("the site has no id", where=self.place, hint="run verify")
+        return str(row[0])
+
+    def _pages(
+        self, columns: str, key: str, start: int, stop: int | None, kinds: Sequence[str] | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows start <= key < stop, a page at a time, so that no view is held open."""
+        question = _page(columns, key, kinds)
+        end = NEVER if stop is None else stop
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(question, (start, end, *(kinds or ()))).fetchall()
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0] + 1
+
+    def journal_read(
+        self, start: int = 1, stop: int | None = None, kinds: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, Signal]]:
+        """Offset and signal of rows start <= offset < stop, as received."""
+        for offset, _, kind, body, _ in self._journal(start, stop, kinds):
+            if kind != journal.APPLIED:
+                yield offset, decode(body)
+
+    def journal_rows(self, start: int = 1, stop: int | None = None) -> Iterator[journal.Row]:
+        """Rows as they are stored, with their hashes: for export and for outside checks."""
+        yield from self._journal(start, stop, None)
+
+    def _journal(
+        self, start: int, stop: int | None, kinds: Sequence[str] | None
+    ) -> Iterator[journal.Row]:
+        """Rows start <= offset < stop, from volumes and from the table; each page is one view."""
+        end = NEVER if stop is None else stop
+        while start < end:
+            with self._reading() as connection:
+                volume = self._volumes.holding(connection, start)
+                rows = [] if volume else self._journal_page(connection, start, end, kinds)
+            if volume is not None:
+                found = self._volumes.chained(volume, start, end)
+                yield from (row for row in found if kinds is None or row[2] in kinds)
+                start = volume.last + 1
+                continue
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0] + 1
+
+    def _journal_page(
+        self, connection: Connection, start: int, end: int, kinds: Sequence[str] | None
+    ) -> list[journal.Row]:
+        question = _page(f"{journal.COLUMNS} FROM journal", '"offset"', kinds)
+        return connection.execute(question, (start, end, *(kinds or ()))).fetchall()
+
+    def applied_read(self, subject: str, after: int = 0) -> Iterator[tuple[int, Signal]]:
+        """Position and signal in the order ``subject`` applied them, after a position."""
+        for position, _, _, body, _ in self._journal(after + 1, None, [journal.APPLIED]):
+            whose, offsets = journal.applied_offsets(body)
+            if whose == subject:
+                for signal in self._signals(offsets):
+                    yield position, signal
+
+    def _signals(self, offsets: Sequence[int]) -> Iterator[Signal]:
+        with self._reading() as connection:
+            bodies = [self._body(connection, offset) for offset in offsets]
+        for body in bodies:
+            yield decode(body)
+
+    def _body(self, connection: Connection, offset: int) -> bytes:
+        volume = self._volumes.holding(connection, offset)
+        if volume is not None:
+            return self._volumes.body(volume, offset)
+        question = 'SELECT body FROM journal WHERE "offset" = ?'
+        (body,) = connection.execute(question, (offset,)).fetchone()
+        return bytes(body)
+
+    def ledger_read(
+        self, start: int = 0, stop: int | None = None, kinds: Sequence[str] | None = None
+    ) -> Iterator[Entry]:
+        """Entries start <= index < stop."""
+        columns = "number, body, hash FROM ledger"
+        for _, body, digest in self._pages(columns, "number", start, stop, kinds):
+            yield Entry.from_bytes(body, digest.hex())
+
+    def head(self) -> Head:
+        """The last entry and the last journal row; keep it outside, give it to `verify`."""
+        with self._reading() as connection:
+            return Tail.of(connection).head
+
+    def verify(self, head: Head | None = None) -> VerifyReport:
+        """Recompute ledger, journal, segments and artefacts; compare with an outside head."""
+        self._refuse_closed()
+        with self._reading() as connection:
+            return Verifier(connection, self.folder, head).run()
+
+    def get(self, kind: str, key: str) -> Any:
+        """A document, or None."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT value FROM documents WHERE kind = ? AND key = ?", (kind, key)
+            ).fetchone()
+        return restore(row[0]) if row else None
+
+    def list(self, kind: str, prefix: str = "") -> dict[str, Any]:
+        """Documents of a kind by key, in the order of keys."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT key, value FROM documents WHERE kind = ? AND key >= ? "
+                "AND substr(key, 1, ?) = ? ORDER BY key",
+                (kind, prefix, len(prefix), prefix),
+            ).fetchall()
+        return {key: restore(value) for key, value in rows}
+
+    def latest(self, tags: Iterable[str] | None = None) -> dict[str, Sample]:
+        """The newest sample of each tag (of the given ones that have any)."""
+        wanted = None if tags is None else set(tags)
+        with self._reading() as connection:
+            rows = connection.execute(f"{historian.LATEST} ORDER BY t.name").fetchall()
+        return {
+            row[0]: historian.sample_of(row) for row in rows if wanted is None or row[0] in wanted
+        }
+
+    def history(
+        self,
+        tags: str | Sequence[str],
+        start: int,
+        stop: int,
+        every: int | None = None,
+        limit: int | None = None,
+        versions: str = "latest",
+    ) -> pa.Table:
+        """Samples start <= time < stop, or one row per bucket of ``every`` ns that has samples.
+
+        Parameters
+        ----------
+        tags : str or list of str
+            Unknown tags give no rows.
+        start, stop : int [ns]
+            The time range.
+        every : int [ns], optional
+            Bucket length. Buckets count from ``start``; each row has the bucket's start, count,
+            good count, minimum and maximum with their times, time-weighted mean of the held
+            value, first, last, worst quality, and the covered share of the bucket.
+        limit : int, optional
+            At most so many single samples, in the order of tag and time.
+        versions : "latest" or "all"
+            All versions of corrected samples, with their number, or the newest of each.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``.to_pandas()`` for a data frame.
+        """
+        return self._history.history(tags, start, stop, every, limit, versions)
+
+    def locate(self, key: str) -> tuple[str, int] | None:
+        """Tag and time of the sample with this key, or None."""
+        return self._history.locate(key)
+
+    def seal(
+        self,
+        until: int,
+        now: int | None = None,
+        step: Callable[[str], None] = historian.no_step,
+    ) -> Segment | None:
+        """Move history before ``until`` [ns] into a segment; None where there is none."""
+        with self._sealing:
+            with self._reading() as connection:
+                rows = historian.hot_rows(connection, -NEVER, until)
+            if not rows:
+                return None
+            with storage_errors(self.folder):
+                segment = historian.write_segment(self.folder, rows, step)
+            detail = {key: value for key, value in vars(segment).items() if key != "name"}
+            time = self._clock.now() if now is None else now
+            with self.transaction() as transaction:
+                historian.register(transaction.connection, segment, until)
+                step("registered")
+                transaction.ledger(Record(SEAL, time, segment.name, detail))
+                step("recorded")
+            step("committed")
+            return segment
+
+    def seal_journal(
+        self,
+        until: int,
+        now: int | None = None,
+        count: int = volumes.ROWS,
+        step: Callable[[str], None] = volumes.no_step,
+    ) -> volumes.Volume | None:
+        """Move the oldest ``count`` rows of the journal into a volume.
+
+        None while not all of them came before ``until`` [ns]; the last row always stays.
+        """
+        with self._sealing:
+            with self._reading() as connection:
+                known = self._volumes.known(connection)
+                first = known[-1].last + 1 if known else 1
+                before = bytes.fromhex(known[-1].after) if known else journal.START
+                rows = volumes.due_rows(connection, first, until, count)
+            if not rows:
+                return None
+            with storage_errors(self.folder):
+                volume = volumes.write_volume(self.folder, rows, before, step)
+            time = self._clock.now() if now is None else now
+            with self.transaction() as transaction:
+                volumes.remove(transaction.connection, volume)
+                step("removed")
+                transaction.ledger(volume.record(time))
+                step("recorded")
+            step("committed")
+            return volume
+
+    def volumes(self) -> Sequence[volumes.Volume]:
+        """All sealed volumes of the journal, oldest first."""
+        with self._reading() as connection:
+            return list(self._volumes.known(connection))
+
+    def segments(self) -> Sequence[Segment]:
+        """All sealed segments, oldest data first."""
+        with self._reading() as connection:
+            return historian.registered(connection)
+
+    def artefact(self, digest: str) -> Artefact:
+        """The artefact with this SHA-256, checked against it."""
+        with self._reading() as connection:
+            return artefacts.fetch(connection, digest)
+
+    def artefacts(self) -> Sequence[str]:
+        """Hashes of all artefacts, oldest first."""
+        with self._reading() as connection:
+            return artefacts.names(connection)
+
+    def checkpoint(self, subject: str, until: int | None = None) -> Checkpoint | None:
+        """The newest intact checkpoint of a subject, of a time [ns] up to ``until``."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT position, time, data, hash FROM checkpoints WHERE subject = ? "
+                "AND time <= ? ORDER BY position DESC",
+                (subject, NEVER if until is None else until),
+            ).fetchall()
+        for position, time, data, digest in rows:
+            if content_hash(data) == digest:
+                return Checkpoint(subject, position, time, data)
+        return None
+
+
+def _page(columns: str, key: str, kinds: Sequence[str] | None) -> str:
+    """The question for a page of rows from one key up to another, in the order of the key."""
+    where = f"{key} >= ? AND {key} < ?"
+    if kinds is not None:
+        where += f" AND kind IN ({','.join('?' * len(kinds))})"
+    return f"SELECT {columns} WHERE {where} ORDER BY {key} LIMIT {PAGE}"

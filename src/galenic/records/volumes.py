@@ -1,0 +1,253 @@
+"""Volumes: older rows of the journal, moved out of the database into sealed Parquet files.
+
+A volume is written, synced, renamed, then entered in the ledger in the transaction that removes
+its rows from the database: a crash at any moment leaves each row in exactly one place. The ledger
+entry is the registration; it carries the file's hash, and the journal's chain before and after,
+so the rows need no hashes of their own. Readers see one journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import StorageError
+from galenic.identity import content_hash
+from galenic.records import journal
+from galenic.records.files import sync_file, sync_folder
+from galenic.records.ledger import VOLUME, Entry
+from galenic.records.sql import Connection
+from galenic.signals import Record
+
+FOLDER = "journal"
+ROWS = 100_000
+GROUP = 10_000
+KEPT = 4  # decoded row groups in memory
+HINT = "galenic verify names what is missing or changed; bring it back from a copy"
+
+Group = tuple[list[int], list[str], list[str]]
+"""Received times, kinds and bodies of consecutive rows."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Rows ``first`` to ``last``; ``before`` and ``after`` are the chain's values there (hex)."""
+
+    name: str
+    first: int
+    last: int
+    size: int
+    hash: str
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> Volume:
+        """The volume that a ledger entry registers."""
+        return cls(entry.subject, **entry.detail)
+
+    def record(self, time: int) -> Record:
+        """The ledger entry that registers it."""
+        detail = {key: value for key, value in vars(self).items() if key != "name"}
+        return Record(VOLUME, time, self.name, detail)
+
+
+def no_step(name: str) -> None:
+    """Called between the steps of a seal; tests put a fault here."""
+
+
+def due_rows(connection: Connection, first: int, until: int, count: int) -> list[journal.Row]:
+    """The ``count`` rows from ``first`` on, if all came before ``until`` [ns] and more follow."""
+    last = connection.execute(
+        'SELECT received FROM journal WHERE "offset" = ? '
+        'AND EXISTS (SELECT 1 FROM journal WHERE "offset" = ?)',
+        (first + count - 1, first + count),
+    ).fetchone()
+    if last is None or last[0] >= until:
+        return []
+    return connection.execute(
+        f"SELECT {journal.COLUMNS} FROM journal "
+        'WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"',
+        (first, first + count),
+    ).fetchall()
+
+
+def write_volume(
+    folder: Path, rows: Sequence[journal.Row], before: bytes, step: Callable[[str], None] = no_step
+) -> Volume:
+    """Write rows that follow the chain's value ``before`` to a durable file; not registered yet."""
+    import pyarrow.parquet as pq
+
+    _require_chain(rows, before)
+    target = folder / FOLDER
+    target.mkdir(exist_ok=True)
+    temporary = target / "sealing.tmp"
+    pq.write_table(
+        _table(rows),
+        temporary,
+        compression="zstd",
+        row_group_size=GROUP,
+        use_dictionary=["kind"],
+        column_encoding={"offset": "DELTA_BINARY_PACKED", "received": "DELTA_BINARY_PACKED"},
+    )
+    step("written")
+    sync_file(temporary)
+    step("synced")
+    data = temporary.read_bytes()
+    first, last, digest = rows[0][0], rows[-1][0], content_hash(data)
+    name = f"{first}-{last}-{digest[:12]}.parquet"
+    temporary.replace(target / name)
+    step("renamed")
+    sync_folder(target)
+    step("folder synced")
+    return Volume(name, first, last, len(data), digest, before.hex(), rows[-1][4].hex())
+
+
+def _require_chain(rows: Sequence[journal.Row], previous: bytes) -> None:
+    """Refuse to seal what was changed since it was written."""
+    for offset, received, kind, body, digest in rows:
+        previous = journal.row_hash(previous, offset, received, kind, body)
+        if previous != digest:
+            raise StorageError(f"journal row {offset} was changed; it is not sealed", hint=HINT)
+
+
+def _table(rows: Sequence[journal.Row]) -> Any:
+    import pyarrow as pa
+
+    offsets, received, kinds, bodies, _ = zip(*rows, strict=True)
+    texts = [body.decode() for body in bodies]
+    columns = {"offset": offsets, "received": received, "kind": kinds, "body": texts}
+    types = {"offset": pa.int64(), "received": pa.int64()}
+    return pa.table({name: pa.array(c, types.get(name)) for name, c in columns.items()})
+
+
+def remove(connection: Connection, volume: Volume) -> None:
+    """Remove the rows of a volume from the database, inside the caller's transaction."""
+    removed = connection.execute('DELETE FROM journal WHERE "offset" <= ?', (volume.last,)).rowcount
+    if removed != volume.last - volume.first + 1:
+        raise StorageError(
+            f"a volume of {volume.last - volume.first + 1} rows would replace {removed} rows",
+            where=volume.name,
+            hint="two seals ran at once; nothing was changed",
+        )
+
+
+def remove_strays(folder: Path, connection: Connection) -> list[str]:
+    """Delete files of a seal that a crash cut short: those whose rows are still in the database."""
+    strays = []
+    for path in (folder / FOLDER).glob("*"):
+        first = path.name.partition("-")[0]
+        row = 'SELECT 1 FROM journal WHERE "offset" = ?'
+        if path.suffix == ".tmp" or (
+            first.isdecimal() and connection.execute(row, (int(first),)).fetchone()
+        ):
+            path.unlink()
+            strays.append(path.name)
+    return strays
+
+
+class Volumes:
+    """Reads the volumes of a site; several threads may."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / FOLDER
+        self._lock = threading.Lock()
+        self._known: list[Volume] = []
+        self._seen = -1
+        self._groups: OrderedDict[tuple[str, int], Group] = OrderedDict()
+
+    def known(self, connection: Connection) -> list[Volume]:
+        """All volumes that a view of the database registers, in their order."""
+        with self._lock:
+            rows = connection.execute(
+                "SELECT number, body, hash FROM ledger WHERE kind = ? AND number > ? "
+                "ORDER BY number",
+                (VOLUME, self._seen),
+            ).fetchall()
+            for number, body, digest in rows:
+                try:
+                    self._known.append(Volume.of(Entry.from_bytes(body, digest.hex())))
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise StorageError(
+                        f"ledger entry {number} about a volume is damaged: {error}",
+                        where=str(self._folder),
+                        hint=HINT,
+                    ) from error
+                self._seen = number
+            return self._known
+
+    def holding(self, connection: Connection, offset: int) -> Volume | None:
+        """The volume that has row ``offset``; None where it is in the table, or not written."""
+        known = self.known(connection)
+        if not known or offset > known[-1].last:
+            return None
+        return known[bisect_left(known, max(offset, 1), key=attrgetter("last"))]
+
+    def rows(
+        self, volume: Volume, start: int, stop: int, kinds: Collection[str] | None = None
+    ) -> Iterator[tuple[int, int, str, bytes]]:
+        """Offset, received time, kind and body of the rows start <= offset < stop."""
+        begin, end = max(start, volume.first), min(stop, volume.last + 1)
+        while begin < end:
+            number = (begin - volume.first) // GROUP
+            base = volume.first + number * GROUP
+            received, names, bodies = self._group(volume, number)
+            until = min(end, base + len(bodies))
+            for offset in range(begin, until):
+                i = offset - base
+                if kinds is None or names[i] in kinds:
+                    yield offset, received[i], names[i], bodies[i].encode()
+            begin = until
+
+    def chained(self, volume: Volume, start: int, stop: int) -> Iterator[journal.Row]:
+        """The same with each row's chained hash, computed from the volume's beginning."""
+        previous = bytes.fromhex(volume.before)
+        for offset, received, kind, body in self.rows(volume, volume.first, stop):
+            previous = journal.row_hash(previous, offset, received, kind, body)
+            if offset >= start:
+                yield offset, received, kind, body, previous
+
+    def body(self, volume: Volume, offset: int) -> bytes:
+        """The body of one row."""
+        number, i = divmod(offset - volume.first, GROUP)
+        return self._group(volume, number)[2][i].encode()
+
+    def _group(self, volume: Volume, number: int) -> Group:
+        key = (volume.name, number)
+        with self._lock:
+            found = self._groups.get(key)
+            if found is None:
+                found = self._groups[key] = self._read(volume, number)
+                while len(self._groups) > KEPT:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(key)
+            return found
+
+    def _read(self, volume: Volume, number: int) -> Group:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._folder / volume.name
+        expected = min(GROUP, volume.last + 1 - volume.first - number * GROUP)
+        try:
+            with pq.ParquetFile(path) as file:
+                table = file.read_row_group(number, columns=["received", "kind", "body"])
+            columns = [table.column(name).to_pylist() for name in ("received", "kind", "body")]
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"a volume of the journal cannot be read: {error}", where=str(path), hint=HINT
+            ) from error
+        if len(columns[2]) != expected:
+            raise StorageError(
+                f"a volume of the journal has {len(columns[2])} rows in group {number}",
+                where=str(path),
+                expected=f"{expected} rows",
+                hint=HINT,
+            )
+        return columns[0], columns[1], columns[2]

@@ -10,12 +10,15 @@ from galenic.engine.native.elementary import declarations, functions
 from galenic.engine.native.emit import Emitted, emit
 from galenic.engine.native.equations import Equations
 from galenic.engine.native.graph import Graph, Program
+from galenic.engine.native.looped import LoopedStep
 from galenic.engine.native.methods import Rosenbrock
 from galenic.engine.native.problem import Problem
 from galenic.engine.native.scribe import Layout
 from galenic.engine.native.step import control_program, interpolate, step_program
 
+UNROLLED = 12  # unknowns up to which a whole step is one straight line
 CHUNK = 1500
+LOOPED_CHUNK = 400
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
     graph = Graph()
     equations = Equations(problem, graph)
     kept = equations.seen
+    looped = LoopedStep(equations, method, kept) if problem.n > UNROLLED else None
     programs = [
-        step_program(equations, method, kept),
+        *(looped.programs if looped else [step_program(equations, method, kept)]),
         control_program(graph, method),
         _observe(equations, method, kept),
         _start(equations),
@@ -55,6 +59,7 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
     ]
     programs.append(_init(graph))
     layout = Layout(lanes)
+    chunk = LOOPED_CHUNK if looped else CHUNK
     parts: dict[str, Emitted] = {}
     shape = Shape(
         n=problem.n,
@@ -67,10 +72,15 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
     lay_out(layout, shape)
     layout.add("CACHE", len(graph.hoisted))
     layout.add("D", len(method.dense) * len(kept))
+    if looped:
+        looped.lay_out(layout)
     layout.offsets["SPILL"] = layout.size
-    parts |= {program.name: emit(program, layout, CHUNK) for program in programs}
+    parts |= {program.name: emit(program, layout, chunk) for program in programs}
     layout.size += max(part.spills for part in parts.values())
     texts = [declarations(layout), functions(layout), *(part.text for part in parts.values())]
+    if looped:
+        texts.append(looped.text(layout, shape.parts))
+        parts["step"] = Emitted("", ("call void @step(ptr %ws)",), 0, 0)
     texts.append(driver(layout, shape))
     facts = Facts(
         lanes=lanes,
@@ -86,7 +96,7 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
 
 
 def _calls(parts: dict[str, Emitted], name: str) -> tuple[str, ...]:
-    return tuple(call.replace("%k", "%ws") for call in parts[name].calls) if name in parts else ()
+    return parts[name].calls if name in parts else ()
 
 
 def _observe(equations: Equations, method: Rosenbrock, kept: list[int]) -> Program:

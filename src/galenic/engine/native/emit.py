@@ -43,7 +43,7 @@ def emit(program: Program, layout: Layout, chunk: int) -> Emitted:
         stores.setdefault(where.get(value, 0), []).append((array, index, value))
     pointed = any(array == POINTED for array, _, _ in program.stores)
     arguments = "ptr noalias %ws" + (", ptr noalias %k" if pointed else "")
-    passed = "ptr %ws" + (", ptr {k}" if pointed else "")
+    passed = "ptr %ws" + (", ptr %k" if pointed else "")
     texts, calls = [], []
     for part in range(max(where.values(), default=0) + 1):
         writer = _Writer(layout, keys, slots)

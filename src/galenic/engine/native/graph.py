@@ -121,7 +121,7 @@ class Graph:
         return self.op("mul", a, b)
 
     def div(self, a: Value, b: Value) -> Value:
-        """Quotient; division by a fixed value is a product with its hoisted reciprocal."""
+        """Quotient, as a product with the reciprocal: that is shared, and hoisted where fixed."""
         x, y = self.number(a), self.number(b)
         if x is not None and y is not None and y != 0:
             return self.const(x / y)
@@ -129,9 +129,7 @@ class Graph:
             return self.mul(a, self.const(1.0 / y))
         if x == 0:
             return a
-        if self.fixed[b] and x is None and not self.fixed[a]:
-            return self.mul(a, self.op("div", self.const(1.0), b))
-        return self.op("div", a, b)
+        return self.mul(a, self.op("div", self.const(1.0), b))
 
     def neg(self, a: Value) -> Value:
         """Negative."""

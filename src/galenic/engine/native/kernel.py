@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Thread
+from threading import RLock, Thread
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galenic.engine.native.assemble import Facts, assemble
+from galenic.engine.native.assemble import UNROLLED, Facts, assemble
 from galenic.engine.native.job import FIELD, FIELDS, Status
 from galenic.engine.native.machine import (
     Code,
@@ -24,7 +25,7 @@ from galenic.engine.native.machine import (
     remember,
     this_machine,
 )
-from galenic.engine.native.methods import method_named
+from galenic.engine.native.methods import Rosenbrock, method_named
 from galenic.engine.native.problem import Problem
 from galenic.engine.native.schedule import Events, Times, plan_times
 from galenic.errors import DataError
@@ -32,8 +33,11 @@ from galenic.errors import DataError
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
-_WIDE = 40  # unknowns from which vectors twice as wide as a register cost more than they bring
+_WIDE = 40  # unknowns from which vectors wider than a register cost more than they bring
 _FIRST_STEP = 1e-3
+_KEPT = 64
+_loaded: OrderedDict[str, tuple[Facts, Code]] = OrderedDict()
+_making = RLock()
 
 
 class Control:
@@ -235,26 +239,50 @@ def compile_kernel(
     lanes : int, optional
         Individuals per vector: 4, 8 or 16. Results do not depend on it.
     disk : bool
-        Keep machine code on disk.
+        Keep machine code on disk and in this process.
     """
     begin = perf_counter()
     tableau = method_named(method)
     machine = this_machine()
-    width = lanes or (machine.lanes if problem.n > _WIDE else 8)
+    width = lanes or _width(problem.n, machine.lanes)
     content = f"{problem.digest}|{method}|{width}|{machine.identity}|{generator()}"
     key = hashlib.sha256(content.encode()).hexdigest()
-    kept = recall(key) if disk else None
-    if kept is None:
-        text, facts = assemble(problem, tableau, width)
-        code = compile_ir(text)
-        if disk:
-            remember(key, facts.to_json(), code)
-    else:
-        facts, code = Facts.from_json(kept[0]), kept[1]
-    kernel = Kernel(problem, method, facts, load(code))
-    kernel.digest, kernel.warm = key, kept is not None
+    with _making:
+        facts, code, warm = _code(key, problem, tableau, width, disk)
+    kernel = Kernel(problem, method, facts, code)
+    kernel.digest, kernel.warm = key, warm
     kernel.seconds = perf_counter() - begin
     return kernel
+
+
+def _width(unknowns: int, register: int) -> int:
+    """Lanes: two registers where few unknowns leave the processor waiting for results."""
+    if unknowns <= UNROLLED:
+        return 2 * register
+    return max(register, 8) if unknowns <= _WIDE else register
+
+
+def _code(
+    key: str, problem: Problem, method: Rosenbrock, lanes: int, disk: bool
+) -> tuple[Facts, Code, bool]:
+    """Machine code from this process, from disk, or made now; and whether it was kept."""
+    if key in _loaded:
+        _loaded.move_to_end(key)
+        return *_loaded[key], True
+    kept = recall(key) if disk else None
+    if kept is None:
+        text, facts = assemble(problem, method, lanes)
+        binary = compile_ir(text)
+        if disk:
+            remember(key, facts.to_json(), binary)
+    else:
+        facts, binary = Facts.from_json(kept[0]), kept[1]
+    code = load(binary)
+    if disk:
+        _loaded[key] = facts, code
+        while len(_loaded) > _KEPT:
+            _loaded.popitem(last=False)
+    return facts, code, kept is not None
 
 
 def _pack(fields: dict[str, Any]) -> Whole:

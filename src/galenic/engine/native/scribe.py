@@ -201,6 +201,36 @@ class Scribe:
         self.begin(after)
 
     @contextmanager
+    def summed(self, count: int, sums: int) -> Iterator[tuple[str, list[str]]]:
+        """A loop that carries vectors from zero: gives index and a list of the sums so far.
+
+        The body puts the new sums into the list; after the loop it holds the final ones.
+        """
+        head, body, after = self.label("head"), self.label("body"), self.label("done")
+        before, index = self._block, f"%i{self._count}"
+        names = [f"%s{k}_{self._count}" for k in range(sums)]
+        carried = list(names)
+        self.jump(head)
+        self.begin(head)
+        place = len(self.lines)
+        self.lines += [""] * (1 + sums)
+        self.branch(self.get(f"icmp ult i64 {index}, {count}"), body, after)
+        self.begin(body)
+        yield index, carried
+        following = self.get(f"add i64 {index}, 1")
+        end = self._block
+        self.lines[place : place + 1 + sums] = [
+            f" {index} = phi i64 [ 0, %{before} ], [ {following}, %{end} ]",
+            *(
+                f" {name} = phi {self.V} [ zeroinitializer, %{before} ], [ {new}, %{end} ]"
+                for name, new in zip(names, carried, strict=True)
+            ),
+        ]
+        carried[:] = names
+        self.jump(head)
+        self.begin(after)
+
+    @contextmanager
     def forever(self) -> Iterator[tuple[str, str]]:
         """Repeat; gives the labels (again, out) to jump to. The end of the body goes to again."""
         again, out = self.label("again"), self.label("out")

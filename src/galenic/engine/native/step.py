@@ -27,7 +27,7 @@ def step_program(equations: Equations, method: Rosenbrock, kept: list[int]) -> P
     f, jacobian, drift = equations.linearised(time, y)
     matrix = iteration_matrix(equations, jacobian, g.mul(inverse, g.const(1 / method.gamma)))
     factors = factorise(g, order_of(equations), matrix)
-    first = [_add_drift(g, f[i], drift[i], step, method.slopes[0]) for i in range(equations.n)]
+    first = [add_drift(g, f[i], drift[i], step, method.slopes[0]) for i in range(equations.n)]
     stages = [factors.solve(first)]
     argument = y
     for s in range(1, method.stages):
@@ -36,14 +36,14 @@ def step_program(equations: Equations, method: Rosenbrock, kept: list[int]) -> P
         slope = equations.slopes(at, argument)
         right = []
         for i in range(equations.n):
-            value = _add_drift(g, slope[i], drift[i], step, method.slopes[s])
+            value = add_drift(g, slope[i], drift[i], step, method.slopes[s])
             if i < equations.nx:
                 value = g.fma(_combination(g, method.coupling[s - 1], stages, i), inverse, value)
             right.append(value)
         stages.append(factors.solve(right))
     new = [g.add(argument[i], stages[-1][i]) for i in range(equations.n)]
     program.store_all("YN", new)
-    scales = [_reciprocal_scale(g, i, y[i], new[i]) for i in range(_controlled(equations))]
+    scales = [reciprocal_scale(g, i, y[i], new[i]) for i in range(controlled(equations))]
     program.store("ERR", 0, mean_square(g, stages[-1], scales))
     left = residual(g, factors, matrix, first, stages[0], len(scales))
     program.store("GUARD", 0, mean_square(g, left, scales))
@@ -123,7 +123,8 @@ def interpolate(g: Graph, kept: list[int], rows: int, n: int) -> Values:
     return values
 
 
-def _controlled(equations: Equations) -> int:
+def controlled(equations: Equations) -> int:
+    """The number of unknowns whose error counts."""
     wanted = equations.problem.controlled
     return equations.n if wanted is None else wanted
 
@@ -148,11 +149,13 @@ def _combination(g: Graph, row: tuple[float, ...], stages: list[Values], i: int)
     return total
 
 
-def _add_drift(g: Graph, f: Value, drift: Value, step: Value, share: float) -> Value:
+def add_drift(g: Graph, f: Value, drift: Value, step: Value, share: float) -> Value:
+    """``f + h d df/dt``."""
     return g.fma(g.mul(step, g.const(share)), drift, f)
 
 
-def _reciprocal_scale(g: Graph, i: int, old: Value, new: Value) -> Value:
+def reciprocal_scale(g: Graph, i: int, old: Value, new: Value) -> Value:
+    """One over the tolerated error of unknown i."""
     a, b = g.unary("abs", old), g.unary("abs", new)
     size = g.pick(g.op("lt", b, a), a, b)
     return g.div(g.const(1.0), g.fma(g.load("RTOL", 0), size, g.load("ATOL", i)))

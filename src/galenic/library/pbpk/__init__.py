@@ -1,0 +1,1 @@
+"""Whole-body physiologically based pharmacokinetics."""

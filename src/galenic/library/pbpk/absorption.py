@@ -57,7 +57,14 @@ def effective_permeability(papp: float) -> float:
 
 
 def absorption_rate(permeability: float, radius: float = 1.75) -> float:
-    """Absorption rate ka [1/h] = 2 Peff / R from a permeability [1e-4 cm/s] and the gut's radius [cm]."""
+    """Rate of absorption ka = 2 Peff / R [1/h].
+
+    Parameters
+    ----------
+    permeability : float [1e-4 cm/s]
+    radius : float [cm]
+        Of the gut.
+    """
     return 2.0 * permeability * 1e-4 / radius * 3600.0
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from galenic.records.verify import VerifyReport
+    from galenic.records.volumes import Volume
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,11 @@ class Store(Protocol):
         """Move history before ``until`` into a segment; None where there is nothing to move."""
 
     def segments(self) -> Sequence[Segment]: ...
+
+    def seal_journal(self, until: int, now: int) -> Volume | None:
+        """Move a volume of journal rows from before ``until``; None while there is not enough."""
+
+    def volumes(self) -> Sequence[Volume]: ...
 
     def artefact(self, digest: str) -> Artefact: ...
 

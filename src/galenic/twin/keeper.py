@@ -107,6 +107,10 @@ class Keeper:
         """Move samples before ``until`` [ns] to sealed segments."""
         await self._durably(lambda: self.store.seal(until, now) and None)
 
+    async def seal_journal(self, until: int, now: int) -> None:
+        """Move the oldest journal rows to a sealed volume, if enough are from before ``until``."""
+        await self._durably(lambda: self.store.seal_journal(until, now) and None)
+
     async def _durably(self, work: Callable[[], None]) -> None:
         while True:
             try:

@@ -54,6 +54,8 @@ T = TypeVar("T")
 LINGER = 0.01
 SAVE_EVERY = 300.0
 SEAL_EVERY = 3600.0
+VOLUME_EVERY = 60.0
+JOURNAL_KEPT = 86_400.0  # seconds that the journal stays in the database
 LAST = 10.0  # seconds that events on their way in get when it stops
 
 
@@ -388,6 +390,8 @@ class Runner:
             await self._save("checkpoint")
         if self._due.is_due("seal", now, SEAL_EVERY):
             await self._keeper.seal(now - nanoseconds(SEAL_EVERY), now)
+        if self._due.is_due("volume", now, VOLUME_EVERY):
+            await self._keeper.seal_journal(now - nanoseconds(JOURNAL_KEPT), now)
 
     async def _save(self, reason: str) -> None:
         """Checkpoints of all twins at their journal positions."""

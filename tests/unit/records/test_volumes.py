@@ -1,4 +1,4 @@
-"""The journal in volumes: readers, verify and replay see one sequence, whatever breaks in between."""
+"""The journal in volumes: all readers see one sequence, whatever breaks in between."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ for batch in itertools.count(first):
 
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     moments, batch = random.Random(4), 0
-    for _ in range(8):
+    for _ in range(6):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path), str(batch)],
             stdout=subprocess.PIPE,
@@ -158,7 +158,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
         assert len(values) % 20 == 0
         batch = len(values) // 20
     with open_site(tmp_path) as store:
-        assert len(store.volumes()) >= 8
+        assert len(store.volumes()) >= 6
         files = {path.name for path in (tmp_path / "journal").iterdir()}
         assert {volume.name for volume in store.volumes()} == files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from galenic.connect.memory import MemoryConnector
 from galenic.errors import UnknownName
 from galenic.records import open_site
 from galenic.signals import Compute, Computed, Correction, Record, Write
+from galenic.twin import resume
 from galenic.twin.example import TankPlant, tank, watched_tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
@@ -104,8 +106,6 @@ def test_replay_reaches_the_same_belief_and_decisions(day):
 
 
 def test_replay_notices_a_changed_event(day, monkeypatch):
-    from galenic.twin import resume
-
     taken = resume.accepted
 
     def other(twin, event):
@@ -118,6 +118,23 @@ def test_replay_notices_a_changed_event(day, monkeypatch):
         (found,) = replay(store, day.project)
 
     assert not found.ok
+
+
+def test_a_journal_in_volumes_replays_and_brings_back_the_same_twin(day, tmp_path):
+    shutil.copytree(day.project.site.folder, tmp_path / "site")
+    with open_site(tmp_path / "site") as store:
+        while store.seal_journal(day.clock.now(), count=150):
+            pass
+        assert len(store.volumes()) > 1
+        (found,) = replay(store, day.project, recompute=True)
+        store._writer.execute("DELETE FROM checkpoints")
+        back = resume.bring_back(store, day.project.twins[0], day.clock.now())
+        assert store.verify().ok
+
+    assert found.differences == []
+    assert found.belief == day.twin.belief.identity
+    assert back.twin.belief.identity == day.twin.belief.identity
+    assert back.decisions.count == found.decisions
 
 
 async def test_after_a_restart_the_twin_goes_on_where_it_was(day):

@@ -180,6 +180,19 @@ async def test_the_ledger_is_paged_and_verified(ada):
     assert (await ada.get("/api/ledger", params={"limit": 10**9})).status_code == 422
 
 
+async def test_the_ledger_is_exported_in_full_or_by_filters(ada):
+    lines = (await ada.get("/api/ledger/export")).text.splitlines()
+    csv = await ada.get("/api/ledger/export", params={"form": "csv", "kind": "sign-in"})
+    wrong = await ada.get("/api/ledger/export", params={"since": "yesterday"})
+
+    assert [json.loads(line)["index"] for line in lines] == list(range(len(lines)))
+    assert csv.headers["content-disposition"] == 'attachment; filename="ledger.csv"'
+    assert csv.text.startswith("index,time UTC,kind,")
+    assert all(",sign-in," in row for row in csv.text.splitlines()[1:])
+    assert wrong.status_code == 422
+    assert "since" in wrong.text
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
+from fastapi import Query as Asked
+from fastapi.responses import StreamingResponse
 
 from galenic.app.api.access import WHO
+from galenic.app.api.entries import Query, written
 from galenic.app.api.problems import Json
 from galenic.app.session import Caller
+from galenic.clock import from_iso
+from galenic.errors import DataError
+from galenic.twin.arguments import ArgumentError
 
 PAGE = 1000
 
@@ -20,9 +26,9 @@ def router(store: Any) -> APIRouter:
     @routes.get("")
     def ledger(
         who: Caller = WHO,
-        start: Annotated[int | None, Query(ge=0, le=2**62)] = None,
-        limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
-        kind: Annotated[list[str] | None, Query()] = None,
+        start: Annotated[int | None, Asked(ge=0, le=2**62)] = None,
+        limit: Annotated[int, Asked(ge=1, le=PAGE)] = 100,
+        kind: Annotated[list[str] | None, Asked()] = None,
     ) -> Json:
         """Entries from ``start`` on; the newest ``limit`` ones where it is left out."""
         head = store.head()
@@ -33,6 +39,27 @@ def router(store: Any) -> APIRouter:
             if len(entries) == limit:
                 break
         return Json({"head": head.to_dict(), "entries": entries})
+
+    @routes.get("/export")
+    def export(
+        who: Caller = WHO,
+        form: Literal["jsonl", "csv"] = "jsonl",
+        kind: str = "",
+        subject: str = "",
+        by: str = "",
+        words: str = "",
+        since: str = "",
+        until: str = "",
+    ) -> StreamingResponse:
+        """Selected entries in full, oldest first, as lines of JSON or as CSV.
+
+        ``since`` and ``until`` are times with a zone; ``by`` is who did it.
+        """
+        times = [_moment(name, text) for name, text in (("since", since), ("until", until))]
+        query = Query(kind, subject, by, words, *times)
+        media = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}[form]
+        name = {"Content-Disposition": f'attachment; filename="ledger.{form}"'}
+        return StreamingResponse(written(store, query, form), media_type=media, headers=name)
 
     @routes.get("/head")
     def head(who: Caller = WHO) -> Json:
@@ -45,3 +72,14 @@ def router(store: Any) -> APIRouter:
         return Json(store.verify().to_dict())
 
     return routes
+
+
+def _moment(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return from_iso(text.replace(" ", "+"))
+    except DataError as error:
+        raise ArgumentError(
+            error.found, where=name, expected=error.expected, hint=error.hint
+        ) from error

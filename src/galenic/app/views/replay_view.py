@@ -13,17 +13,18 @@ from typing import Any
 from nicegui import ui
 
 from galenic.app.views import frame, live_tab, shown
+from galenic.app.views.aside import Aside
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.playback import SPEEDS, PastTwin, Playback
-from galenic.app.views.replaying import LONGEST, Recorder, Recording, Stretch
+from galenic.app.views.replaying import LONGEST, Recording, Stretch, record
 from galenic.clock import from_iso, nanoseconds, seconds, to_iso
 from galenic.errors import DataError
 
 PERIOD = 0.25
 MOST = 2  # replays that are made at the same time
 STRETCHES = {300: "the last 5 min", 900: "the last 15 min", 3600: "the last hour"}
-making: list[Recorder] = []
+making: list[Aside] = []
 
 
 def address(stretch: Stretch) -> str:
@@ -133,9 +134,9 @@ async def _begin(page: Page, playback: Playback, id: str) -> None:
         )
     project = page.room.runner.project
     spec = next((one for one in project.twins if one.id == id), None)
-    recorder = Recorder(str(page.room.store.folder), spec, playback.recording)
+    recorder = record(str(page.room.store.folder), spec, playback.recording)
     making.append(recorder)
-    page.client.on_delete(lambda: asyncio.to_thread(recorder.end))
+    page.client.on_delete(lambda: asyncio.to_thread(recorder.stop))
     trouble = ui.element("div")
 
     async def look() -> None:

@@ -8,21 +8,19 @@ made again from the belief of that time.
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
+from galenic.app.views.aside import Aside
 from galenic.clock import nanoseconds, seconds, to_iso
-from galenic.errors import DataError, GalenicError
+from galenic.errors import DataError
 from galenic.signals import Alert, Effect, Event, Receipt, Record, Sample, Tick
 from galenic.twin import look, resume
+from galenic.twin.kept import Versions
 from galenic.twin.snapshot import read, revive
 from galenic.twin.twin import Twin
-from galenic.twin.versions import Versions
 
 Message = dict[str, Any]
 
@@ -195,56 +193,14 @@ class Recording:
             self.ready = self.stretch.stop
 
 
-class Recorder:
-    """Fills a recording from a process of its own, until it is done or ended.
+def record(folder: str, spec: Any, recording: Recording) -> Aside:
+    """Fill a recording, in a process of its own."""
+    arguments = (_carried(spec), recording.stretch)
+    return Aside(_messages, folder, arguments, recording.take, recording.end)
 
-    Parameters
-    ----------
-    folder : str
-        Of the site.
-    spec : TwinSpec, optional
-    recording : Recording
-    """
 
-    def __init__(self, folder: str, spec: Any, recording: Recording) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=work,
-            args=(other, folder, _carried(spec), recording.stretch),
-            daemon=True,
-            name="galenic-replay",
-        )
-        self._process.start()
-        other.close()
-        self._reader = threading.Thread(target=self._read, args=(recording,), daemon=True)
-        self._reader.start()
-
-    def _read(self, recording: Recording) -> None:
-        try:
-            while True:
-                what, content = self._pipe.recv()
-                if what == "messages":
-                    for message in content:
-                        recording.take(message)
-                else:
-                    recording.end(content)
-                    return
-        except (EOFError, OSError):
-            recording.end({"found": "the replay has stopped", "hint": "open it again"})
-        finally:
-            self._pipe.close()
-            self._process.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its process still runs."""
-        return self._process.is_alive()
-
-    def end(self) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._reader.join(5)
+def _messages(store: Any, spec: bytes, stretch: Stretch) -> Iterator[Message]:
+    return messages(store, pickle.loads(spec), stretch)
 
 
 def _carried(spec: Any) -> bytes:
@@ -253,30 +209,3 @@ def _carried(spec: Any) -> bytes:
         return pickle.dumps(spec)
     except (pickle.PicklingError, AttributeError, TypeError):
         return pickle.dumps(None)
-
-
-BATCH = 50
-
-
-def work(pipe: Connection, folder: str, spec: bytes, stretch: Stretch) -> None:
-    """Send the messages of a stretch: main of the process."""
-    import os
-    import signal
-
-    from galenic.records import open_site
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; it ends this too
-    os.nice(5)  # live twins go first
-    error: dict[str, str] | None = None
-    try:
-        with open_site(folder, readonly=True) as store:
-            batch: list[Message] = []
-            for message in messages(store, pickle.loads(spec), stretch):
-                batch.append(message)
-                if len(batch) == BATCH or message["type"] == "on the way":
-                    pipe.send(("messages", batch))
-                    batch = []
-            pipe.send(("messages", batch))
-    except GalenicError as found:
-        error = found.to_dict()
-    pipe.send(("end", error))

@@ -11,7 +11,7 @@ import pytest_asyncio
 from galenic.app.views import frame
 from galenic.app.views.playback import PastTwin, Playback
 from galenic.app.views.replay_view import address, read_stretch
-from galenic.app.views.replaying import Recorder, Recording, Stretch, messages, unpacked
+from galenic.app.views.replaying import Recording, Stretch, messages, record, unpacked
 from galenic.clock import SECOND
 from galenic.connect.memory import MemoryConnector
 from galenic.errors import DataError
@@ -173,9 +173,9 @@ async def test_a_replay_can_neither_take_events_nor_call_services(site, playback
 async def test_a_replay_in_its_own_process_leaves_the_records_as_they_are(site, recording):
     head = site.store.head()
     made = Recording(STRETCH)
-    recorder = Recorder(str(site.folder), SPEC, made)
+    aside = record(str(site.folder), SPEC, made)
 
-    await asyncio.to_thread(recorder._reader.join, 60)
+    await asyncio.to_thread(aside.wait, 60)
 
     assert made.error is None
     assert made.ready == STRETCH.stop

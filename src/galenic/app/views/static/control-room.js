@@ -214,6 +214,21 @@ document.addEventListener("keydown", (event) => {
   galenic.show(from.dataset.quantity);
 });
 
+// ledger: two marked entries are compared, the third takes the place of the first
+let marks = [];
+document.addEventListener("change", (event) => {
+  const box = event.target.closest?.("[data-mark]");
+  if (!box) return;
+  marks = marks.filter((one) => one.isConnected && one !== box && one.checked);
+  if (box.checked) marks.push(box);
+  while (marks.length > 2) marks.shift().checked = false;
+  box.closest(".card").dispatchEvent(new CustomEvent("mark", { detail: marks.map((one) => one.dataset.mark) }));
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-earlier]");
+  if (button) button.closest(".card").dispatchEvent(new CustomEvent("earlier", { detail: button.dataset.earlier }));
+});
+
 // contact: the server says something at least every 2 s; after 6 s of silence the banner shows
 galenic.heard = Date.now();
 galenic.beat = () => { galenic.heard = Date.now(); };

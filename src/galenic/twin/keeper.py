@@ -49,6 +49,7 @@ class Keeper:
         self.store = store
         self.decisions: dict[str, resume.Decisions] = {}
         self.patient = True
+        self._reached: dict[str, int] = {}
         self._site = project.site
         self._clock = clock
         self._problems = problems
@@ -76,6 +77,7 @@ class Keeper:
         """A twin has come back: enter what has to be told."""
         id = back.twin.id
         self.decisions[id] = back.decisions
+        self._reached[id] = back.decisions.position
         with self.store.transaction() as tx:
             for record in back.records:
                 tx.ledger(record)
@@ -89,6 +91,10 @@ class Keeper:
     async def journal(self, items: list[Item], targets: Callable[[Item], list[str]]) -> None:
         """Raw events and the order in which each twin will apply them, in one commit."""
         await self._durably(partial(self._journal, items, targets))
+
+    def applied(self) -> None:
+        """The twins have taken in all that was journalled; called where they are, by the fold."""
+        self._reached = {id: decisions.position for id, decisions in self.decisions.items()}
 
     async def commit(self, outcomes: Outcomes) -> None:
         """What was decided: ledger entries of the twins, and intentions before any write."""
@@ -167,7 +173,7 @@ class Keeper:
 
     def _point(self, twin: Twin) -> tuple[Checkpoint, str]:
         data, belief = twin.snapshot(), twin.belief.identity
-        position = self.decisions[twin.id].position
+        position = self._reached[twin.id]  # what is journalled alone is still to come
         return Checkpoint(twin.id, position, self._clock.now(), data), belief
 
     def _save(self, point: Checkpoint, belief: str, reason: str) -> None:

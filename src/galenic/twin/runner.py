@@ -354,11 +354,13 @@ class Runner:
             await self._after_tick()
 
     def _accept(self, items: list[Item]) -> Outcomes:
-        return [
+        outcomes = [
             (item, id, resume.accepted(self.twins[id], item.event))
             for item in items
             for id in self._routes.targets(item)
         ]
+        self._keeper.applied()
+        return outcomes
 
     def _carry_out(self, id: str, effects: list[Effect]) -> None:
         for effect in effects:

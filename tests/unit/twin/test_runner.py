@@ -16,6 +16,7 @@ from galenic.errors import UnknownName
 from galenic.records import open_site
 from galenic.signals import Compute, Computed, Correction, Record, Write
 from galenic.twin import resume
+from galenic.twin import runner as runner_module
 from galenic.twin.example import TankPlant, tank, watched_tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
@@ -149,6 +150,38 @@ async def test_after_a_restart_the_twin_goes_on_where_it_was(day):
     assert restored == before
     with open_site(day.project.site.folder, readonly=True) as store:
         assert replay(store, day.project)[0].differences == []
+
+
+async def test_a_stop_between_journal_and_twin_leaves_them_in_step(tmp_path, monkeypatch):
+    """What is journalled and not applied yet is applied after the restart, and replays."""
+    monkeypatch.setattr(runner_module, "LAST", 0.1)
+    bench = Bench(tmp_path / "site", watched_tank())
+    runner, journalled = bench.runner, asyncio.Event()
+    await runner.start()
+    await bench.until(20)
+    journal = runner._keeper.journal
+
+    async def journal_and_wait(*given):
+        await journal(*given)
+        journalled.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runner._keeper, "journal", journal_and_wait)
+    await journalled.wait()
+    await runner.stop()
+
+    with open_site(tmp_path / "site") as store:
+        written = max(position for position, _ in store.applied_read("tank-1"))
+        kept = store.get("twin-belief", "tank-1")
+        (found,) = replay(store, bench.project)
+        back = resume.bring_back(store, bench.project.twins[0], bench.clock.now())
+        again = store.applied_read("tank-1", kept["position"])
+
+        assert kept["position"] < written
+        assert kept["belief"] == runner.twin("tank-1").belief.identity
+        assert found.differences == []
+        assert len(list(again)) > 0
+        assert back.decisions.position == written
 
 
 async def test_a_manual_entry_with_past_time_and_its_correction(tmp_path):

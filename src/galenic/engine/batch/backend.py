@@ -16,7 +16,7 @@ from galenic.engine.batch.plan import Block, Method, Plan
 from galenic.engine.integrate import Integrators, Leg
 from galenic.engine.simulate import Simulator
 from galenic.engine.timeline import Timeline
-from galenic.errors import GalenicError
+from galenic.errors import GalenicError, SolveError
 
 Array = npt.NDArray[np.float64]
 
@@ -143,7 +143,7 @@ class Single:
 
 
 class _Counting(Integrators):
-    """Integrators that count the steps they take."""
+    """Integrators that count the steps they take, and give up quickly."""
 
     accepted = 0
     rejected = 0
@@ -157,6 +157,16 @@ class _Counting(Integrators):
             self.accepted += int(stats.get("nsteps", stats.get("n_steps", 0)))
             self.rejected += int(stats.get("netfails", stats.get("n_reject", 0)))
         return found
+
+    def _diagnosis(
+        self, leg: Leg, x: Array, z: Array, rtol: float, atol: float | None
+    ) -> SolveError:
+        """Where it stopped, without the search for why, which takes many runs."""
+        return SolveError(
+            f"the integration stops between t = {leg.start:.6g} s and {leg.start + leg.span:.6g} s",
+            time=leg.start,
+            where=self.compiled.system.name,
+        )
 
 
 _backends: OrderedDict[tuple[str, bool], Backend] = OrderedDict()

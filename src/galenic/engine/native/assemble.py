@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from galenic.engine.native.consistent import settle_program
+from galenic.engine.native.crossings import MOST, measure_program, watch_program
 from galenic.engine.native.driver import Shape, driver, lay_out
 from galenic.engine.native.elementary import declarations, functions
 from galenic.engine.native.emit import Emitted, emit
@@ -15,6 +17,7 @@ from galenic.engine.native.methods import Rosenbrock
 from galenic.engine.native.problem import Problem
 from galenic.engine.native.scribe import Layout
 from galenic.engine.native.step import control_program, interpolate, step_program
+from galenic.errors import ModelError
 
 UNROLLED = 12  # unknowns up to which a whole step is one straight line
 CHUNK = 1500
@@ -48,7 +51,8 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
     """The IR of a kernel and the facts about it."""
     graph = Graph()
     equations = Equations(problem, graph)
-    kept = equations.seen
+    kept = sorted({*equations.seen, *equations.watched})
+    _check_triggers(problem)
     looped = LoopedStep(equations, method, kept) if problem.n > UNROLLED else None
     programs = [
         *(looped.programs if looped else [step_program(equations, method, kept)]),
@@ -57,6 +61,11 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
         _start(equations),
         *(_reset(equations, rule) for rule in range(len(problem.rules))),
     ]
+    if problem.nz:
+        programs.append(settle_program(equations))
+    if problem.triggers:
+        programs.append(watch_program(equations, kept, len(method.dense)))
+        programs.append(measure_program(equations))
     programs.append(_init(graph))
     layout = Layout(lanes)
     chunk = LOOPED_CHUNK if looped else CHUNK
@@ -68,6 +77,8 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
         resets=len(problem.rules),
         terminal=problem.terminal,
         parts=lambda name: _calls(parts, name),
+        nz=problem.nz,
+        triggers=tuple(rule for rule, _ in problem.triggers),
     )
     lay_out(layout, shape)
     layout.add("CACHE", len(graph.hoisted))
@@ -93,6 +104,15 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
         operations={name: part.operations for name, part in parts.items()},
     )
     return "\n".join(texts), facts
+
+
+def _check_triggers(problem: Problem) -> None:
+    if len(problem.triggers) > MOST:
+        raise ModelError(
+            f"{len(problem.triggers)} state events",
+            where=problem.name,
+            expected=f"at most {MOST} in a population kernel",
+        )
 
 
 def _calls(parts: dict[str, Emitted], name: str) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from a counter shared by all threads. Lanes without an individual repeat a step 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from galenic.engine.native.job import FIELD, Kind, Status
-from galenic.engine.native.scribe import Layout, Scribe, bits
+from galenic.engine.native import consistent, crossings
+from galenic.engine.native.driving import Driver
+from galenic.engine.native.job import Kind, Status
+from galenic.engine.native.scribe import Layout, bits
 
 DOUBLES = "T H HS TS NO ERR GUARD ERR2 FAC RTOL BEFORE STOP BEGAN POS TOUT HEVENT EVENTED".split()
 INTEGERS = ("ID", "EI", "EE", "TP", "OP", "ACC", "REJ", "CODE", "NEED", "FRESH", "DIRTY")
@@ -22,7 +23,8 @@ FULL = "ptr %ws, ptr %job"
 class Shape:
     """What the driver must know of a model.
 
-    ``parts`` gives the calls that run a program; ``resets`` is the number of event rules.
+    ``parts`` gives the calls that run a program; ``resets`` is the number of event rules,
+    ``triggers`` are the numbers of those that state events fire.
     """
 
     n: int
@@ -31,6 +33,8 @@ class Shape:
     resets: int
     terminal: frozenset[int]
     parts: Callable[[str], tuple[str, ...]]
+    nz: int = 0
+    triggers: tuple[int, ...] = ()
     exact: bool = False
 
 
@@ -42,74 +46,27 @@ def lay_out(layout: Layout, shape: Shape) -> None:
         layout.add(name, shape.n)
     if shape.resets:
         layout.add("AFTER", shape.n)
+    sizes = consistent.settle_arrays(shape.nz) if shape.nz else {}
+    sizes |= crossings.arrays(len(shape.triggers)) if shape.triggers else {}
+    for name, size in sizes.items():
+        layout.add(name, size)
     layout.add("THETA", shape.n_theta)
     layout.add("OB", shape.n_outputs)
 
 
 def driver(layout: Layout, shape: Shape) -> str:
     """The functions ``run``, ``serve`` and what they call."""
-    return "\n".join(
-        [_finish(layout, shape), _take(layout, shape), _events(layout, shape),
-         _serve(layout, shape), _observe(layout, shape), _run(layout, shape)]
-    )  # fmt: skip
-
-
-class _Driver(Scribe):
-    """A scribe that knows the fields of a job."""
-
-    def number(self, name: str, kind: str = "i64") -> str:
-        """A field of the job."""
-        place = self.get(f"getelementptr i64, ptr %job, i64 {FIELD[name]}")
-        return self.get(f"load {kind}, ptr {place}, align 8")
-
-    def pointer(self, name: str) -> str:
-        """A field of the job that is a pointer."""
-        return self.number(name, "ptr")
-
-    def given(self, pointer: str) -> str:
-        """Whether a pointer is not null."""
-        return self.get(f"icmp ne ptr {pointer}, null")
-
-    def call_all(self, calls: tuple[str, ...]) -> None:
-        """Run a program."""
-        for call in calls:
-            self.do(call)
-
-    @contextmanager
-    def lanes_of(self, packed: str) -> Iterator[str]:
-        """For each lane whose bit is set in an integer of as many bits as there are lanes."""
-        kind = f"i{self.lanes}"
-        head, body, after = self.label("lanes"), self.label("lane"), self.label("rest")
-        before, left, following = self._block, f"%m{self._count}", f"%n{self._count}"
-        self.jump(head)
-        self.begin(head)
-        place = len(self.lines)
-        self.lines.append("")
-        self.branch(self.get(f"icmp ne {kind} {left}, 0"), body, after)
-        self.begin(body)
-        lane = self.get(f"call {kind} @llvm.cttz.{kind}({kind} {left}, i1 true)")
-        yield self.get(f"zext {kind} {lane} to i64")
-        lower = self.get(f"sub {kind} {left}, 1")
-        self.do(f"{following} = and {kind} {left}, {lower}")
-        self.lines[place] = (
-            f" {left} = phi {kind} [ {packed}, %{before} ], [ {following}, %{self._block} ]"
-        )
-        self.jump(head)
-        self.begin(after)
-
-    def packed(self, mask: str) -> str:
-        """A mask as bits."""
-        return self.get(f"bitcast {self.M} {mask} to i{self.lanes}")
-
-    def is_set(self, array: str) -> str:
-        """The lanes in which an integer of the workspace is not 0, as bits."""
-        value = self.load(array, kind=self.I)
-        return self.packed(self.get(f"icmp ne {self.I} {value}, zeroinitializer"))
+    parts = [_finish, _take, _events, _serve, _observe, _run]
+    if shape.nz:
+        parts.append(_settle)
+    if shape.triggers:
+        parts.append(_cascade)
+    return "\n".join(part(layout, shape) for part in parts)
 
 
 def _finish(layout: Layout, shape: Shape) -> str:
     """finish(ws, job, lane): write what is known of an individual that has ended."""
-    s = _Driver(layout)
+    s = Driver(layout)
     who = s.lane_load("ID", "%lane", kind="i64")
     code = s.lane_load("CODE", "%lane", kind="i64")
     s.put(s.pointer("status"), who, s.get(f"trunc i64 {code} to i32"), "i32")
@@ -126,7 +83,7 @@ def _finish(layout: Layout, shape: Shape) -> str:
 
 def _take(layout: Layout, shape: Shape) -> str:
     """take(ws, job, lane): the next individual, or none."""
-    s = _Driver(layout)
+    s = Driver(layout)
     who = s.get(f"atomicrmw add ptr {s.pointer('counter')}, i64 1 monotonic")
     some, none, end = s.label("some"), s.label("none"), s.label("end")
     s.branch(s.get(f"icmp slt i64 {who}, {s.number('last')}"), some, none)
@@ -170,7 +127,7 @@ def _take(layout: Layout, shape: Shape) -> str:
 
 def _events(layout: Layout, shape: Shape) -> str:
     """events(ws, job, lane): apply all events that are due; set the next stop TS."""
-    s = _Driver(layout)
+    s = Driver(layout)
     times, what, values = (s.pointer(f"event_{part}") for part in ("time", "what", "value"))
     stop = s.lane_load("STOP", "%lane")
     with s.forever() as (_, out):
@@ -198,7 +155,45 @@ def _events(layout: Layout, shape: Shape) -> str:
     return s.function("events", f"{FULL}, i64 %lane")
 
 
-def _scaled(s: _Driver, value: str, factor: str) -> str:
+def _cascade(layout: Layout, shape: Shape) -> str:
+    return crossings.cascade(
+        layout, shape.triggers, shape.n, shape.terminal, shape.parts, bool(shape.nz)
+    )
+
+
+def _settle(layout: Layout, shape: Shape) -> str:
+    """settle_lanes(ws, lanes): solve the algebraic equations in the lanes given as bits."""
+    s = Driver(layout)
+    narrow = f"i{s.lanes}"
+    mask = s.get(f"bitcast {narrow} %lanes to {s.M}")
+    s.store("LIVE", s.pick(mask, s.const(1.0), s.const(0.0)))
+    s.store("SHARE", s.const(1.0))
+    s.store("LENGTH", s.const(float("inf")))
+    nx = shape.n - shape.nz
+    with s.loop(shape.nz) as i:
+        s.store("ZOLD", s.load("Y", s.get(f"add i64 {i}, {nx}")), i)
+        s.store("DIRECTION", s.const(0.0), i)
+    with s.loop(consistent.PASSES):
+        s.call_all(shape.parts("settle"))
+        for name, size in consistent.settle_arrays(shape.nz).items():
+            if name.startswith("NEW"):
+                with s.loop(size) as i:
+                    s.store(name.removeprefix("NEW"), s.load(name, i), i)
+        with s.loop(shape.nz) as i:
+            s.store("Y", s.load("ZNEW", i), s.get(f"add i64 {i}, {nx}"))
+        busy = s.label("busy")
+        waiting = s.any(s.compare("ogt", s.load("LIVE"), s.const(0.0)))
+        s.branch(waiting, busy, "finished")
+        s.begin(busy)
+    s.jump("finished")
+    s.begin("finished")
+    failed = s.both(mask, s.compare("une", s.load("LIVE"), s.const(0.0)))
+    code = s.load("CODE", kind=s.I)
+    s.store("CODE", s.pick(failed, s.whole(Status.ALGEBRAIC), code, s.I), kind=s.I)
+    return s.function("settle_lanes", f"ptr %ws, {narrow} %lanes")
+
+
+def _scaled(s: Driver, value: str, factor: str) -> str:
     """The value of an event times the element of theta that it names, if any."""
     named = s.get(f"icmp sge i64 {factor}, 0")
     usable = s.get(f"select i1 {named}, i64 {factor}, i64 0")
@@ -207,7 +202,7 @@ def _scaled(s: _Driver, value: str, factor: str) -> str:
     return s.get(f"select i1 {named}, double {product}, double {value}")
 
 
-def _apply(s: _Driver, shape: Shape, kind: str, index: str, value: str) -> None:
+def _apply(s: Driver, shape: Shape, kind: str, index: str, value: str) -> None:
     """One event on one lane."""
 
     def of_kind(wanted: Kind) -> str:
@@ -230,6 +225,10 @@ def _apply(s: _Driver, shape: Shape, kind: str, index: str, value: str) -> None:
         return
     with s.when(of_kind(Kind.RESET)):
         s.call_all(shape.parts("init"))
+        if shape.nz:
+            lane = s.get(f"trunc i64 %lane to i{s.lanes}")
+            bit = s.get(f"shl i{s.lanes} 1, {lane}")
+            s.do(f"call void @settle_lanes(ptr %ws, i{s.lanes} {bit})")
         for rule in range(shape.resets):
             with s.when(s.get(f"icmp eq i64 {index}, {rule}")):
                 s.call_all(shape.parts(f"reset{rule}"))
@@ -241,7 +240,7 @@ def _apply(s: _Driver, shape: Shape, kind: str, index: str, value: str) -> None:
 
 def _serve(layout: Layout, shape: Shape) -> str:
     """serve(ws, job): end individuals, take new ones, apply events, for all lanes in NEED."""
-    s = _Driver(layout)
+    s = Driver(layout)
     with s.forever() as (_, out):
         needs = s.is_set("NEED")
         busy = s.label("busy")
@@ -254,21 +253,42 @@ def _serve(layout: Layout, shape: Shape) -> str:
             s.call_all((*shape.parts("init"), *shape.parts("start")))
             with s.lanes_of(fresh) as lane:
                 _begin(s, shape, lane)
-        with s.lanes_of(s.is_set("NEED")) as lane:
+            if shape.nz:
+                s.do(f"call void @settle_lanes(ptr %ws, i{s.lanes} {fresh})")
+            if shape.triggers:
+                _first_levels(s, shape, fresh)
+        due = s.is_set("NEED")
+        with s.lanes_of(due) as lane:
             s.do(f"call void @events({FULL}, i64 {lane})")
+        dirty = s.is_set("DIRTY")
+        with s.when(s.get(f"icmp ne i{s.lanes} {dirty}, 0")):
+            s.call_all(shape.parts("init"))
+            s.store("DIRTY", "zeroinitializer", kind=s.I)
+        if shape.nz:
+            s.do(f"call void @settle_lanes(ptr %ws, i{s.lanes} {due})")
+        if shape.triggers:
+            s.do(f"call void @cascade(ptr %ws, i{s.lanes} {due})")
+        with s.lanes_of(due) as lane:
             s.lane_store("H", lane, s.lane_load("HEVENT", lane))
             s.lane_store("EVENTED", lane, bits(1.0))
             code = s.lane_load("CODE", lane, kind="i64")
             ended = s.get(f"icmp ne i64 {code}, 0")
             s.lane_store("NEED", lane, s.get(f"zext i1 {ended} to i64"), kind="i64")
-        dirty = s.is_set("DIRTY")
-        with s.when(s.get(f"icmp ne i{s.lanes} {dirty}, 0")):
-            s.call_all(shape.parts("init"))
-            s.store("DIRTY", "zeroinitializer", kind=s.I)
     return s.function("serve", FULL)
 
 
-def _replace(s: _Driver, lane: str) -> None:
+def _first_levels(s: Driver, shape: Shape, fresh: str) -> None:
+    """Levels at the start: a trigger that is above zero there waits until it has been below."""
+    s.call_all(shape.parts("measure"))
+    with s.lanes_of(fresh) as lane:
+        for array in ("PENDING", "QUICK"):
+            s.lane_store(array, lane, "0", kind="i64")
+        s.lane_store("FIREDAT", lane, bits(float("-inf")))
+        with s.loop(len(shape.triggers)) as k:
+            s.lane_store("LAST", lane, s.lane_load("LEVEL", lane, k), k)
+
+
+def _replace(s: Driver, lane: str) -> None:
     """End the individual of a lane if it is done, and give the lane the next one."""
     who = s.lane_load("ID", lane, kind="i64")
     code = s.lane_load("CODE", lane, kind="i64")
@@ -286,7 +306,7 @@ def _replace(s: _Driver, lane: str) -> None:
         s.do(f"call void @take({FULL}, i64 {lane})")
 
 
-def _begin(s: _Driver, shape: Shape, lane: str) -> None:
+def _begin(s: Driver, shape: Shape, lane: str) -> None:
     """The start values of a new individual."""
     s.lane_store("FRESH", lane, "0", kind="i64")
     states = s.pointer("states")
@@ -306,7 +326,7 @@ def _begin(s: _Driver, shape: Shape, lane: str) -> None:
 
 def _observe(layout: Layout, shape: Shape) -> str:
     """record(ws, lanes): one output row for each lane of a mask, from OB."""
-    s = _Driver(layout)
+    s = Driver(layout)
     with s.lanes_of("%due") as lane:
         out = s.lane_load("OP", lane, kind="ptr")
         if shape.n_outputs <= 8:
@@ -325,7 +345,7 @@ def _observe(layout: Layout, shape: Shape) -> str:
 
 def _run(layout: Layout, shape: Shape) -> str:
     """run(ws, job): all individuals the counter still gives."""
-    s = _Driver(layout)
+    s = Driver(layout)
     _prepare(s, shape)
     with s.forever() as (_, out):
         who = s.load("ID", kind=s.I)
@@ -344,7 +364,7 @@ def _run(layout: Layout, shape: Shape) -> str:
     return s.function("run", FULL, attributes="")
 
 
-def _prepare(s: _Driver, shape: Shape) -> None:
+def _prepare(s: Driver, shape: Shape) -> None:
     """Tolerances into vectors; every lane asks for an individual."""
     s.store("RTOL", s.splat(s.number("rtol", "double")))
     s.store("BEFORE", s.splat(s.number("before", "double")))
@@ -358,7 +378,7 @@ def _prepare(s: _Driver, shape: Shape) -> None:
     s.do(f"call void @serve({FULL})")
 
 
-def _advance(s: _Driver, shape: Shape, active: str) -> None:
+def _advance(s: Driver, shape: Shape, active: str) -> None:
     """Try one step in every lane, accept it where the error allows, serve who arrived."""
     time, size, goal = s.load("T"), s.load("H"), s.load("TS")
     left = s.binary("fsub", goal, time)
@@ -371,11 +391,17 @@ def _advance(s: _Driver, shape: Shape, active: str) -> None:
     s.call_all((*shape.parts("step"), *shape.parts("control")))
     reached = s.pick(lands, goal, s.binary("fadd", time, tried))
     good = s.both(s.compare("ole", s.load("ERR2"), s.const(1.0)), active)
+    bad = s.get(f"xor {s.M} {good}, {active}")
+    back = ""
+    if shape.triggers:
+        back = crossings.search(s, len(shape.triggers), good, shape.parts)
+        good = s.both(good, s.get(f"xor {s.M} {back}, {_trues(s)}"))
     _record_outputs(s, shape, good, time, tried, reached)
     _choose_size(s, good, lands, tried, size)
+    if back:
+        s.store("H", s.pick(back, tried, s.load("H")))
     _count(s, "ACC", good)
-    bad = s.get(f"xor {s.M} {good}, {active}")
-    _count(s, "REJ", bad)
+    _count(s, "REJ", s.get(f"xor {s.M} {good}, {active}"))
     s.store("T", s.pick(good, reached, time))
     with s.loop(shape.n) as i:
         s.store("Y", s.pick(good, s.load("YN", i), s.load("Y", i)), i)
@@ -387,7 +413,7 @@ def _advance(s: _Driver, shape: Shape, active: str) -> None:
         s.do(f"call void @serve({FULL})")
 
 
-def _next_stop(s: _Driver, time: str, goal: str) -> tuple[str, str, str]:
+def _next_stop(s: Driver, time: str, goal: str) -> tuple[str, str, str]:
     """An exact step goes to the next output or event."""
     wanted = s.load("NO")
     sooner = s.both(s.compare("olt", wanted, goal), s.compare("ogt", wanted, time))
@@ -398,7 +424,7 @@ def _next_stop(s: _Driver, time: str, goal: str) -> tuple[str, str, str]:
 
 
 def _record_outputs(
-    s: _Driver, shape: Shape, good: str, time: str, tried: str, reached: str
+    s: Driver, shape: Shape, good: str, time: str, tried: str, reached: str
 ) -> None:
     """Write every output inside an accepted step.
 
@@ -431,11 +457,11 @@ def _record_outputs(
             s.do(f"call void @record(ptr %ws, i{s.lanes} {s.packed(now)})")
 
 
-def _choose_size(s: _Driver, good: str, lands: str, tried: str, size: str) -> None:
+def _choose_size(s: Driver, good: str, lands: str, tried: str, size: str) -> None:
     """The next step size; a step cut to land on an event does not shrink it."""
     fresh = s.compare("une", s.load("EVENTED"), s.const(0.0))
     settled = s.both(good, fresh)
-    uncut = s.get(f"xor {s.M} {lands}, <{', '.join(['i1 true'] * s.lanes)}>")
+    uncut = s.get(f"xor {s.M} {lands}, {_trues(s)}")
     s.store("HEVENT", s.pick(s.both(settled, uncut), tried, s.load("HEVENT")))
     s.store("EVENTED", s.pick(settled, s.const(0.0), s.load("EVENTED")))
     following = s.binary("fmul", tried, s.load("FAC"))
@@ -443,12 +469,12 @@ def _choose_size(s: _Driver, good: str, lands: str, tried: str, size: str) -> No
     s.store("H", s.pick(s.both(good, lands), larger, following))
 
 
-def _count(s: _Driver, array: str, mask: str) -> None:
+def _count(s: Driver, array: str, mask: str) -> None:
     more = s.get(f"zext {s.M} {mask} to {s.I}")
     s.store(array, s.get(f"add {s.I} {s.load(array, kind=s.I)}, {more}"), kind=s.I)
 
 
-def _judge(s: _Driver, bad: str, tried: str, active: str) -> str:
+def _judge(s: Driver, bad: str, tried: str, active: str) -> str:
     """Set CODE where an individual cannot go on; gives those lanes."""
     near = s.binary("fmul", s.call("llvm.fabs", s.load("T")), s.const(8.9e-16))
     near = s.pick(s.compare("ogt", near, s.const(1e-40)), near, s.const(1e-40))
@@ -463,9 +489,13 @@ def _judge(s: _Driver, bad: str, tried: str, active: str) -> str:
     limit = s.get(f"shufflevector {s.I} {one}, {s.I} poison, <{s.lanes} x i32> zeroinitializer")
     many = s.both(active, s.get(f"icmp sge {s.I} {taken}, {limit}"))
     arrived = s.both(active, s.compare("oge", s.load("T"), s.load("STOP")))
-    many = s.both(many, s.get(f"xor {s.M} {arrived}, <{', '.join(['i1 true'] * s.lanes)}>"))
+    many = s.both(many, s.get(f"xor {s.M} {arrived}, {_trues(s)}"))
     code = s.pick(stuck, reason, "zeroinitializer", s.I)
     code = s.pick(many, s.whole(Status.TOO_MANY_STEPS), code, s.I)
     failed = s.get(f"or {s.M} {stuck}, {many}")
     s.store("CODE", s.pick(failed, code, s.load("CODE", kind=s.I), s.I), kind=s.I)
     return failed
+
+
+def _trues(s: Driver) -> str:
+    return "<" + ", ".join(["i1 true"] * s.lanes) + ">"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import casadi as ca
+import numpy as np
 
 from galenic.engine.native.graph import Graph, Value
 from galenic.engine.native.lower import lower
@@ -35,6 +36,43 @@ class Equations:
         """(row, column) of the non-zeros of df/dy in the order of their values."""
         sparsity = self._jacobian.sparsity()
         return list(zip(sparsity.row(), sparsity.get_col(), strict=True))
+
+    @cached_property
+    def magnitudes(self) -> dict[tuple[int, int], float]:
+        """Sizes of the derivatives of algebraic rows at nominal values, in nominal units."""
+        problem = self.problem
+        if not problem.nz:
+            return {}
+        function = ca.Function(
+            "sizes", [problem.t, self._unknowns, problem.theta], [self._jacobian]
+        )
+        nominal = np.asarray(problem.nominal)
+        at = np.concatenate([nominal[: self.nx], problem.z0])
+        sizes = np.abs(np.array(function(0.0, at, problem.defaults).nonzeros(), dtype=float))
+        usable = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1e-12)
+        return {
+            (row, column): float(size) * nominal[column]
+            for (row, column), size in zip(self.pattern, usable, strict=True)
+            if row >= self.nx
+        }
+
+    def algebraic(self, time: Value, y: Values) -> tuple[Values, dict[tuple[int, int], Value]]:
+        """The algebraic residuals and their derivatives by z, places counted in z."""
+        found = lower(self.graph, self._algebraic, [[time], y, self.theta])
+        return found[0], dict(zip(self._algebraic_pattern, found[1], strict=True))
+
+    @cached_property
+    def _algebraic_jacobian(self) -> ca.SX:
+        return ca.jacobian(self.problem.alg, self.problem.z)
+
+    @cached_property
+    def _algebraic_pattern(self) -> list[tuple[int, int]]:
+        sparsity = self._algebraic_jacobian.sparsity()
+        return list(zip(sparsity.row(), sparsity.get_col(), strict=True))
+
+    @cached_property
+    def _algebraic(self) -> Tape:
+        return self._tape(ca.densify(self.problem.alg), self._algebraic_jacobian.nz[:])
 
     @cached_property
     def linear(self) -> bool:

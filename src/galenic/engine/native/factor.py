@@ -30,10 +30,12 @@ class Ordering:
     blocks: tuple[tuple[Place, ...], ...]
 
     @classmethod
-    def of(cls, n: int, places: Sequence[Place], nx: int, size: Entries | None = None) -> Ordering:
+    def of(
+        cls, n: int, places: Sequence[Place], nx: int, size: Mapping[Place, float] | None = None
+    ) -> Ordering:
         """Order a pattern of an n by n matrix whose first nx diagonal elements are not zero.
 
-        ``size`` may give magnitudes of algebraic elements (as plain numbers), which pivots prefer.
+        ``size`` may give magnitudes of algebraic elements: pivots are the large ones.
         """
         pivot_of_row = {i: i for i in range(nx)} | _matching(n, places, nx, size)
         row_of_column = {column: row for row, column in pivot_of_row.items()}
@@ -110,7 +112,9 @@ def factorise(graph: Graph, ordering: Ordering, entries: Entries) -> Factors:
     return Factors(graph, ordering, lower, upper, inverse, coupling)
 
 
-def _matching(n: int, places: Sequence[Place], nx: int, size: Entries | None) -> dict[int, int]:
+def _matching(
+    n: int, places: Sequence[Place], nx: int, size: Mapping[Place, float] | None
+) -> dict[int, int]:
     """An unknown for each algebraic row, by the largest product of magnitudes."""
     if n == nx:
         return {}
@@ -119,7 +123,7 @@ def _matching(n: int, places: Sequence[Place], nx: int, size: Entries | None) ->
     cost = np.full((n - nx, n - nx), np.inf)
     for row, column in places:
         if row >= nx and column >= nx:
-            weight = 1.0 if size is None else abs(float(size.get((row, column), 1.0)))
+            weight = size.get((row, column), 1.0) if size else 1.0
             preferred = 1.0 if row == column else 0.0
             cost[row - nx, column - nx] = -np.log(max(weight, 1e-300)) - 1e-6 * preferred
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from galenic.engine.native.equations import Equations, Values
 from galenic.engine.native.factor import Entries, Factors, Ordering, factorise
 from galenic.engine.native.graph import Graph, Program, Value
@@ -61,7 +59,7 @@ def load_all(g: Graph, array: str, n: int) -> Values:
 def order_of(equations: Equations) -> Ordering:
     """The elimination order of the iteration matrix."""
     places = sorted({*equations.pattern, *((i, i) for i in range(equations.nx))})
-    return Ordering.of(equations.n, places, equations.nx)
+    return Ordering.of(equations.n, places, equations.nx, equations.magnitudes)
 
 
 def iteration_matrix(equations: Equations, jacobian: Entries, shift: Value) -> Entries:
@@ -76,12 +74,14 @@ def iteration_matrix(equations: Equations, jacobian: Entries, shift: Value) -> E
 def residual(
     g: Graph, factors: Factors, matrix: Entries, right: Values, found: Values, count: int
 ) -> Values:
-    """What the solution leaves of a right-hand side, row by row divided by the pivot."""
+    """What the solution leaves of each row, over its pivot: an error of the pivot's unknown."""
     left = list(right)
     for (row, column), value in matrix.items():
         left[row] = g.fma(g.neg(value), found[column], left[row])
-    by_row: Mapping[int, Value] = {pivot[0]: value for pivot, value in factors.inverse.items()}
-    return [g.mul(left[i], by_row[i]) for i in range(count)]
+    errors = {
+        column: g.mul(left[row], inverse) for (row, column), inverse in factors.inverse.items()
+    }
+    return [errors[i] for i in range(count)]
 
 
 def mean_square(g: Graph, errors: Values, scales: Values) -> Value:

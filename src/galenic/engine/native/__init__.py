@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from galenic.engine.native.job import Kind, Status
-    from galenic.engine.native.kernel import Control, Kernel, Outcome, compile_kernel
+    from galenic.engine.native.kernel import Control, Kernel, Outcome, compile_kernel, is_linear
     from galenic.engine.native.methods import METHODS
     from galenic.engine.native.problem import Problem
     from galenic.engine.native.schedule import Events
@@ -22,6 +22,7 @@ _HOMES = {
     "Problem": "problem",
     "Status": "job",
     "compile_kernel": "kernel",
+    "is_linear": "kernel",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Problem",
     "Status",
     "compile_kernel",
+    "is_linear",
 ]
 
 

@@ -11,6 +11,7 @@ from galenic.engine.native.driver import Shape, driver, lay_out
 from galenic.engine.native.elementary import declarations, functions
 from galenic.engine.native.emit import Emitted, emit
 from galenic.engine.native.equations import Equations
+from galenic.engine.native.exact import ExactStep, interpolated, is_exact
 from galenic.engine.native.graph import Graph, Program
 from galenic.engine.native.looped import LoopedStep
 from galenic.engine.native.methods import Rosenbrock
@@ -47,28 +48,30 @@ class Facts:
         return cls(**json.loads(text))
 
 
-def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Facts]:
-    """The IR of a kernel and the facts about it."""
+def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[str, Facts]:
+    """The IR of a kernel and the facts about it; without a method: exact steps."""
     graph = Graph()
     equations = Equations(problem, graph)
     kept = sorted({*equations.seen, *equations.watched})
     _check_triggers(problem)
-    looped = LoopedStep(equations, method, kept) if problem.n > UNROLLED else None
+    stepper = _stepper(equations, method, kept)
+    rows = len(method.dense) if method else 0
     programs = [
-        *(looped.programs if looped else [step_program(equations, method, kept)]),
-        control_program(graph, method),
-        _observe(equations, method, kept),
+        *(stepper.programs if stepper else []),
+        *([step_program(equations, method, kept)] if method and not stepper else []),
+        *([control_program(graph, method)] if method else []),
+        _observe(equations, kept, rows),
         _start(equations),
         *(_reset(equations, rule) for rule in range(len(problem.rules))),
     ]
     if problem.nz:
         programs.append(settle_program(equations))
     if problem.triggers:
-        programs.append(watch_program(equations, kept, len(method.dense)))
+        programs.append(watch_program(equations, kept, rows))
         programs.append(measure_program(equations))
     programs.append(_init(graph))
     layout = Layout(lanes)
-    chunk = LOOPED_CHUNK if looped else CHUNK
+    chunk = LOOPED_CHUNK if isinstance(stepper, LoopedStep) else CHUNK
     parts: dict[str, Emitted] = {}
     shape = Shape(
         n=problem.n,
@@ -79,18 +82,19 @@ def assemble(problem: Problem, method: Rosenbrock, lanes: int) -> tuple[str, Fac
         parts=lambda name: _calls(parts, name),
         nz=problem.nz,
         triggers=tuple(rule for rule, _ in problem.triggers),
+        exact=method is None,
     )
     lay_out(layout, shape)
     layout.add("CACHE", len(graph.hoisted))
-    layout.add("D", len(method.dense) * len(kept))
-    if looped:
-        looped.lay_out(layout)
+    layout.add("D", rows * len(kept))
+    if stepper:
+        stepper.lay_out(layout)
     layout.offsets["SPILL"] = layout.size
     parts |= {program.name: emit(program, layout, chunk) for program in programs}
     layout.size += max(part.spills for part in parts.values())
     texts = [declarations(layout), functions(layout), *(part.text for part in parts.values())]
-    if looped:
-        texts.append(looped.text(layout, shape.parts))
+    if stepper:
+        texts.append(stepper.text(layout, shape.parts))
         parts["step"] = Emitted("", ("call void @step(ptr %ws)",), 0, 0)
     texts.append(driver(layout, shape))
     facts = Facts(
@@ -119,11 +123,27 @@ def _calls(parts: dict[str, Emitted], name: str) -> tuple[str, ...]:
     return parts[name].calls if name in parts else ()
 
 
-def _observe(equations: Equations, method: Rosenbrock, kept: list[int]) -> Program:
+def _stepper(
+    equations: Equations, method: Rosenbrock | None, kept: list[int]
+) -> LoopedStep | ExactStep | None:
+    """The step where it is more than one straight line."""
+    if method is None:
+        if not is_exact(equations):
+            raise ModelError(
+                f"{equations.problem.name} cannot be stepped exactly",
+                expected="a small linear model with constant coefficients, without state events",
+                hint="choose a Rosenbrock method",
+            )
+        return ExactStep(equations)
+    return LoopedStep(equations, method, kept) if equations.n > UNROLLED else None
+
+
+def _observe(equations: Equations, kept: list[int], rows: int) -> Program:
     """Reads POS, TOUT, D, Y, YN; stores the outputs in OB."""
     graph = equations.graph
     program = Program("observe", graph)
-    y = interpolate(graph, kept, len(method.dense), equations.n)
+    n = equations.n
+    y = interpolate(graph, kept, rows, n) if rows else interpolated(graph, n)
     program.store_all("OB", equations.outputs(graph.load("TOUT", 0), y))
     return program
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from galenic.engine.native import consistent, crossings
+from galenic.engine.native import consistent, crossings, exact
 from galenic.engine.native.driving import Driver
 from galenic.engine.native.job import Kind, Status
 from galenic.engine.native.scribe import Layout, bits
 
-DOUBLES = "T H HS TS NO ERR GUARD ERR2 FAC RTOL BEFORE STOP BEGAN POS TOUT HEVENT EVENTED".split()
+DOUBLES = (
+    "T H HS TS NO ERR GUARD ERR2 FAC RTOL BEFORE STOP BEGAN POS TOUT HEVENT EVENTED TARGET".split()
+)
 INTEGERS = ("ID", "EI", "EE", "TP", "OP", "ACC", "REJ", "CODE", "NEED", "FRESH", "DIRTY")
 FULL = "ptr %ws, ptr %job"
 
@@ -263,6 +265,8 @@ def _serve(layout: Layout, shape: Shape) -> str:
         dirty = s.is_set("DIRTY")
         with s.when(s.get(f"icmp ne i{s.lanes} {dirty}, 0")):
             s.call_all(shape.parts("init"))
+            if shape.exact:
+                exact.forget(s)
             s.store("DIRTY", "zeroinitializer", kind=s.I)
         if shape.nz:
             s.do(f"call void @settle_lanes(ptr %ws, i{s.lanes} {due})")
@@ -381,15 +385,18 @@ def _prepare(s: Driver, shape: Shape) -> None:
 def _advance(s: Driver, shape: Shape, active: str) -> None:
     """Try one step in every lane, accept it where the error allows, serve who arrived."""
     time, size, goal = s.load("T"), s.load("H"), s.load("TS")
-    left = s.binary("fsub", goal, time)
     if shape.exact:
-        left, lands, tried = _next_stop(s, time, goal)
+        _record_now(s, shape, active, time)
+        lands, tried = _next_stop(s, time, goal)
     else:
+        left = s.binary("fsub", goal, time)
         lands = s.compare("oge", s.binary("fmul", size, s.const(1.0000001)), left)
         tried = s.pick(lands, left, size)
     s.store("HS", tried)
     s.call_all((*shape.parts("step"), *shape.parts("control")))
     reached = s.pick(lands, goal, s.binary("fadd", time, tried))
+    if shape.exact:
+        reached = s.pick(lands, goal, s.load("TARGET"))
     good = s.both(s.compare("ole", s.load("ERR2"), s.const(1.0)), active)
     bad = s.get(f"xor {s.M} {good}, {active}")
     back = ""
@@ -405,7 +412,10 @@ def _advance(s: Driver, shape: Shape, active: str) -> None:
     s.store("T", s.pick(good, reached, time))
     with s.loop(shape.n) as i:
         s.store("Y", s.pick(good, s.load("YN", i), s.load("Y", i)), i)
-    failed = _judge(s, bad, tried, active)
+    failed = bad if shape.exact else _judge(s, bad, tried, active)
+    if shape.exact:
+        code = s.pick(bad, s.whole(Status.NOT_FINITE), s.load("CODE", kind=s.I), s.I)
+        s.store("CODE", code, kind=s.I)
     arrived = s.both(good, lands)
     needs = s.get(f"or {s.M} {arrived}, {failed}")
     with s.when(s.any(needs)):
@@ -413,14 +423,28 @@ def _advance(s: Driver, shape: Shape, active: str) -> None:
         s.do(f"call void @serve({FULL})")
 
 
-def _next_stop(s: Driver, time: str, goal: str) -> tuple[str, str, str]:
+def _record_now(s: Driver, shape: Shape, active: str, time: str) -> None:
+    """Outputs at the begin of an exact step, which aims at the one after."""
+    if not shape.n_outputs:
+        return
+    with s.forever() as (_, out):
+        now = s.both(active, s.compare("ole", s.load("NO"), time))
+        some = s.label("some")
+        s.branch(s.any(now), some, out)
+        s.begin(some)
+        s.store("POS", s.const(0.0))
+        s.store("TOUT", time)
+        s.call_all(shape.parts("observe"))
+        s.do(f"call void @record(ptr %ws, i{s.lanes} {s.packed(now)})")
+
+
+def _next_stop(s: Driver, time: str, goal: str) -> tuple[str, str]:
     """An exact step goes to the next output or event."""
     wanted = s.load("NO")
     sooner = s.both(s.compare("olt", wanted, goal), s.compare("ogt", wanted, time))
     target = s.pick(sooner, wanted, goal)
-    left = s.binary("fsub", goal, time)
-    lands = s.compare("oge", target, goal)
-    return left, lands, s.binary("fsub", target, time)
+    s.store("TARGET", target)
+    return s.compare("oge", target, goal), s.binary("fsub", target, time)
 
 
 def _record_outputs(

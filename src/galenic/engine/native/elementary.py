@@ -70,7 +70,7 @@ def elementary(s: Scribe, name: str, arguments: list[str]) -> str:
         return s.call(f"vector_{name}", *arguments)
     if name == "pow":
         return s.call("vector_pow", *arguments)
-    return {"exp": exp, "log": log, "sign": sign}[name](s, arguments[0])
+    return {"exp": exp, "log": log, "sign": sign, "two_to": two_to}[name](s, arguments[0])
 
 
 def sign(s: Scribe, x: str) -> str:
@@ -99,12 +99,13 @@ def _exp_sum(s: Scribe, x: str, low: str | None) -> str:
         q = s.call("llvm.fma", q, r, s.const(1 / math.factorial(k)))
     # 2**n in two factors, so that results below the normal range and just above it are right.
     half = s.call("llvm.floor", s.binary("fmul", n, s.const(0.5)))
-    q = s.binary("fmul", q, _power_of_two(s, half))
-    q = s.binary("fmul", q, _power_of_two(s, s.binary("fsub", n, half)))
+    q = s.binary("fmul", q, two_to(s, half))
+    q = s.binary("fmul", q, two_to(s, s.binary("fsub", n, half)))
     return s.pick(s.compare("ogt", x, s.const(709.782712893384)), s.const(math.inf), q)
 
 
-def _power_of_two(s: Scribe, n: str) -> str:
+def two_to(s: Scribe, n: str) -> str:
+    """Exactly 2**n for a whole n from -1022 to 1023."""
     shifted = s.get(f"bitcast {s.V} {s.binary('fadd', n, s.const(_SHIFT + 1023))} to {s.I}")
     return s.get(f"bitcast {s.I} {s.get(f'shl {s.I} {shifted}, {s.whole(52)}')} to {s.V}")
 

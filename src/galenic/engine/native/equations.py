@@ -84,6 +84,15 @@ class Equations:
         return not any(ca.which_depends(parts, changing, 1, False))
 
     @cached_property
+    def offset_rows(self) -> list[int]:
+        """Rows of f that do not vanish with the unknowns: where b of a linear model may be."""
+        problem = self.problem
+        rest = ca.substitute(
+            self._f, ca.vertcat(self._unknowns, problem.t), ca.DM.zeros(self.n + 1)
+        )
+        return [i for i in range(self.n) if not ca.simplify(rest[i]).is_zero()]
+
+    @cached_property
     def timed(self) -> bool:
         """Whether f contains the time."""
         return self._drift.nnz() > 0

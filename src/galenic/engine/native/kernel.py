@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.engine.native.assemble import UNROLLED, Facts, assemble
+from galenic.engine.native.equations import Equations
+from galenic.engine.native.exact import is_exact
+from galenic.engine.native.graph import Graph
 from galenic.engine.native.job import FIELD, FIELDS, Status
 from galenic.engine.native.machine import (
     Code,
@@ -33,6 +36,7 @@ from galenic.errors import DataError
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
+EXACT = "exact"
 _WIDE = 40  # unknowns from which vectors wider than a register cost more than they bring
 _FIRST_STEP = 1e-3
 _KEPT = 64
@@ -235,14 +239,14 @@ def compile_kernel(
     problem : Problem
         Equations and outputs.
     method : str
-        Name of a method, see ``METHODS``.
+        Name of a method, see ``METHODS``, or ``exact`` where :func:`is_linear`.
     lanes : int, optional
         Individuals per vector: 4, 8 or 16. Results do not depend on it.
     disk : bool
         Keep machine code on disk and in this process.
     """
     begin = perf_counter()
-    tableau = method_named(method)
+    tableau = None if method == EXACT else method_named(method)
     machine = this_machine()
     width = lanes or _width(problem.n, machine.lanes)
     content = f"{problem.digest}|{method}|{width}|{machine.identity}|{generator()}"
@@ -255,6 +259,11 @@ def compile_kernel(
     return kernel
 
 
+def is_linear(problem: Problem) -> bool:
+    """Whether the method ``exact`` can be used: linear, constant coefficients, not too large."""
+    return is_exact(Equations(problem, Graph()))
+
+
 def _width(unknowns: int, register: int) -> int:
     """Lanes: two registers where few unknowns leave the processor waiting for results."""
     if unknowns <= UNROLLED:
@@ -263,7 +272,7 @@ def _width(unknowns: int, register: int) -> int:
 
 
 def _code(
-    key: str, problem: Problem, method: Rosenbrock, lanes: int, disk: bool
+    key: str, problem: Problem, method: Rosenbrock | None, lanes: int, disk: bool
 ) -> tuple[Facts, Code, bool]:
     """Machine code from this process, from disk, or made now; and whether it was kept."""
     if key in _loaded:

@@ -6,7 +6,7 @@ of stages are loops; so code size grows with the model, not with model times sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from galenic.engine.native.equations import Equations
@@ -15,6 +15,7 @@ from galenic.engine.native.graph import Program, Value
 from galenic.engine.native.methods import Rosenbrock
 from galenic.engine.native.scribe import Layout, Scribe
 from galenic.engine.native.step import (
+    Calls,
     add_drift,
     controlled,
     iteration_matrix,
@@ -22,8 +23,6 @@ from galenic.engine.native.step import (
     order_of,
     residual,
 )
-
-Calls = Callable[[str], tuple[str, ...]]
 
 
 class LoopedStep:

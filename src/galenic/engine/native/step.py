@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from galenic.engine.native.equations import Equations, Values
 from galenic.engine.native.factor import Entries, Factors, Ordering, factorise
 from galenic.engine.native.graph import Graph, Program, Value
 from galenic.engine.native.methods import Rosenbrock
 
+Calls = Callable[[str], tuple[str, ...]]
 SHRINK, GROW, SAFETY = 0.15, 6.0, 0.9
 _WORST = 1e12  # mean square error that stands for one that is no number
 

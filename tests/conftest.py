@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,29 @@ settings.register_profile("search", deadline=None, max_examples=2000, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """Address of a PostgreSQL server for tests; they skip where none can be reached."""
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    address = os.environ.get("GALENIC_POSTGRES", "postgresql://127.0.0.1:5432/postgres")
+    try:
+        psycopg.connect(address, connect_timeout=3).close()
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL at {address}, set GALENIC_POSTGRES: {error}")
+    return address
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """Where a site may keep its tables: a schema of its own, dropped afterwards."""
+    import psycopg
+
+    schema = f"galenic_test_{uuid.uuid4().hex[:12]}"
+    yield f"{postgres_server}?schema={schema}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from galenic.records import open_site
 from galenic.records.check import CHECKS, check_store
+from galenic.records.places import EMBEDDED
 
-STORES = {"embedded": open_site}
+STORES = [EMBEDDED, "postgres"]
 
 
-@pytest.mark.parametrize("opener", STORES.values(), ids=STORES)
+@pytest.fixture
+def opener(request):
+    kind = request.param
+    place = kind if kind == EMBEDDED else request.getfixturevalue(kind)
+    return partial(open_site, store=place)
+
+
+@pytest.mark.parametrize("opener", STORES, indirect=True)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_store_holds_the_contract(opener, check, tmp_path):
     check(opener, tmp_path)

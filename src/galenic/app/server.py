@@ -91,7 +91,7 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(site.address))
         address = "http://{}:{}".format(*listening.getsockname()[:2])
-        store = open_site(site.folder, name=site.name, clock=clock)
+        store = open_site(site.folder, name=site.name, clock=clock, store=site.store)
         stack.callback(store.close)
         facts = Facts(site.name, str(site.folder), address)
         people = People(store)

@@ -18,12 +18,11 @@ from galenic.clock import Clock
 from galenic.records import historian, schema, volumes
 from galenic.records.files import WriterLock, storage_errors
 from galenic.records.ledger import GENESIS
+from galenic.records.places import DATABASE
 from galenic.records.site import SiteStore
 from galenic.records.sql import SqliteConnection
 from galenic.records.writing import TableTransaction, Tail
 from galenic.signals import Record
-
-DATABASE = "site.sqlite"
 
 
 def connect(path: Path, mode: str) -> SqliteConnection:

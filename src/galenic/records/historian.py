@@ -72,8 +72,9 @@ def _stored(value: Any) -> tuple[float | None, str | None, str]:
 
 
 def _stored_number(number: float) -> tuple[float | None, None, str]:
-    # SQLite keeps NaN as NULL; the type column tells it from "no value"
-    return (None if number != number else number), None, "number"
+    # SQLite keeps NaN as NULL (the type column tells it from "no value") and no sign of a zero;
+    # what every store keeps is the same
+    return (None if number != number else number + 0.0), None, "number"
 
 
 def value_of(number: float | None, text: str | None, kind: str) -> float | bool | str | None:

@@ -1,7 +1,9 @@
-"""The tables of the embedded store, by version, and how an older file becomes the newest.
+"""The tables of a site, by version, and how an older one becomes the newest.
 
-``PRAGMA user_version`` holds the version. A released version is never edited: a change is one
-more entry of `MIGRATIONS`, applied in the transaction that raises the version.
+A released version is never edited: a change is one more entry of `MIGRATIONS` (SQLite) and of
+`POSTGRES`, applied in the transaction that raises the version. Both databases have the same
+tables with the same columns. SQLite holds the version as ``PRAGMA user_version``, PostgreSQL as a
+row of ``meta``.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 
 from galenic.errors import StorageError
-from galenic.records.sql import SqliteConnection
+from galenic.records.sql import Connection, SqliteConnection
 
 VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -46,8 +48,50 @@ CREATE TABLE checkpoints (
     hash TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (subject, position));
 """
 
+POSTGRES_1 = """
+CREATE TABLE meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL);
+CREATE TABLE journal (
+    "offset" bigint PRIMARY KEY, received bigint NOT NULL, kind text COLLATE "C" NOT NULL,
+    body bytea NOT NULL, hash bytea NOT NULL);
+CREATE INDEX journal_applied ON journal ("offset") WHERE kind = 'applied';
+CREATE TABLE ledger (
+    number bigint PRIMARY KEY, time bigint NOT NULL, kind text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL, body bytea NOT NULL, hash bytea NOT NULL);
+CREATE INDEX ledger_kind ON ledger (kind, number);
+CREATE TABLE documents (
+    kind text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, value bytea NOT NULL,
+    PRIMARY KEY (kind, key));
+CREATE TABLE names (id bigint PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE);
+CREATE TABLE latest (
+    tag bigint PRIMARY KEY, time bigint NOT NULL, received bigint NOT NULL,
+    number double precision, text text COLLATE "C", type text COLLATE "C" NOT NULL,
+    quality smallint NOT NULL, status bigint NOT NULL, unit bigint NOT NULL,
+    key text COLLATE "C");
+CREATE TABLE samples (
+    sequence bigint PRIMARY KEY, tag bigint NOT NULL, time bigint NOT NULL,
+    received bigint NOT NULL, number double precision, text text COLLATE "C",
+    type text COLLATE "C" NOT NULL, quality smallint NOT NULL, status bigint NOT NULL,
+    unit bigint NOT NULL, key text COLLATE "C", change text COLLATE "C");
+CREATE INDEX samples_time ON samples (tag, time);
+CREATE TABLE segments (
+    name text COLLATE "C" PRIMARY KEY, start bigint NOT NULL, stop bigint NOT NULL,
+    rows bigint NOT NULL, last bigint NOT NULL, size bigint NOT NULL,
+    hash text COLLATE "C" NOT NULL);
+CREATE TABLE artefacts (
+    hash text COLLATE "C" PRIMARY KEY, media_type text COLLATE "C" NOT NULL,
+    created bigint NOT NULL, provenance bytea NOT NULL, data bytea NOT NULL,
+    rowid bigint GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE checkpoints (
+    subject text COLLATE "C" NOT NULL, position bigint NOT NULL, time bigint NOT NULL,
+    hash text COLLATE "C" NOT NULL, data bytea NOT NULL, PRIMARY KEY (subject, position));
+"""
+"""``rowid`` is what every SQLite table has of itself: the order in which rows came."""
+
 MIGRATIONS: tuple[str, ...] = (VERSION_1,)
 """Statement scripts; the one at index n leads from version n to n + 1 (0 is an empty file)."""
+
+POSTGRES: tuple[str, ...] = (POSTGRES_1,)
+"""The same for PostgreSQL."""
 
 
 def refuse_newer(found: int, where: str) -> None:
@@ -80,6 +124,19 @@ def upgrade(connection: SqliteConnection, where: str) -> tuple[int, int]:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     return before, len(MIGRATIONS)
+
+
+def prepare(connection: Connection, name: str, before: int) -> None:
+    """Bring a PostgreSQL schema to the newest version, inside the caller's transaction."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+    for script in POSTGRES[before:]:
+        for statement in statements(script):
+            connection.execute(statement)
+    connection.execute(
+        "INSERT INTO meta VALUES ('schema', ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(len(POSTGRES)),),
+    )
 
 
 def statements(script: str) -> list[str]:

@@ -42,7 +42,7 @@ class Connection(Protocol):
         """Append many rows at once."""
 
     def merge(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for each of many rows."""
+        """Run one ``INSERT ... VALUES (?, ...)`` of historian's columns for each of many rows."""
 
     def as_bytes(self, column: str) -> str:
         """The expression that reads a text column even where damage left no valid text."""

@@ -147,7 +147,9 @@ class TableTransaction:
         found = self._known.get(name) or self.names.get(name)
         if found is None:
             (new,) = self._do(
-                "INSERT INTO names (name) VALUES (?) RETURNING id", (name,)
+                "INSERT INTO names (id, name) "
+                "VALUES ((SELECT coalesce(max(id), 0) + 1 FROM names), ?) RETURNING id",
+                (name,),
             ).fetchone()
             found = self.names[name] = int(new)
         return found

@@ -61,7 +61,9 @@ class Keeper:
         if self.store is None:
             site = self._site
             self.store = await self._disk.run(
-                partial(open_site, site.folder, name=site.name, clock=self._clock)
+                partial(
+                    open_site, site.folder, name=site.name, clock=self._clock, store=site.store
+                )
             )
 
     async def close(self) -> None:

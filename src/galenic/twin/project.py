@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import DataError, GalenicError, UnknownName
+from galenic.records.places import EMBEDDED, check_place
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
 from galenic.twin.kinds import ConnectionSpec, beside, known_kinds, with_paths
 from galenic.twin.level import Level
 
-SITE = {"name": str, "folder": str, "address": str}
+SITE = {"name": str, "folder": str, "store": str, "address": str}
 PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
 TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
         "binding": list, "targets": dict, "health": dict, "fold": dict}  # fmt: skip
@@ -38,6 +39,7 @@ class Site:
     folder: Path
     address: str = "127.0.0.1:8090"
     is_named: bool = True
+    store: str = EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,13 @@ def _site(record: Mapping[str, Any], place: _Place) -> Site:
         raise DataError(
             f"address = {address!r}", where=place.at("site", 0, "address"), expected="host:port"
         )
-    return Site(table.get("name", place.path.stem), folder, address, "folder" in table)
+    store = table.get("store", EMBEDDED)
+    try:
+        check_place(store)
+    except DataError as error:
+        error.where = place.at("site", 0, "store")
+        raise
+    return Site(table.get("name", place.path.stem), folder, address, "folder" in table, store)
 
 
 def _plant(table: dict[str, Any] | None, place: _Place) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from galenic.app.views import frame, shown
+from galenic.app.views.exports import menu
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.tables import Html, grid
@@ -34,6 +35,7 @@ class Control:
     def __init__(self, page: Page, facts: Facts) -> None:
         self.page, self.facts = page, facts
         self.shown: dict[str, Any] = {}
+        self.proposed: Mapping[str, Any] = {}
         with ui.element("div").classes("columns"):
             with ui.element("section").classes("card span-5"):
                 html("<h2>Targets</h2>")
@@ -46,7 +48,9 @@ class Control:
                 html("<h2>Limits and moves</h2>")
                 self.moves = html("")
             with ui.element("section").classes("card span-12"):
-                html("<h2>Planned moves</h2>")
+                with ui.element("div").classes("row spread"):
+                    html("<h2>Planned moves</h2>")
+                    menu(f"{facts.id} plan", page.room.site, None, self._plan_table)
                 self.plan = ui.element("div").style("width: 100%")
             with ui.element("section").classes("card span-12"):
                 with ui.element("div").classes("row spread"):
@@ -60,6 +64,7 @@ class Control:
         """Look again."""
         facts = await self.page.room.ask(self.facts.id, look.recommend)
         status = await self.page.room.ask(self.facts.id, look.status)
+        self.proposed = facts
         if self._new("targets", facts["targets"]):
             self._targets(facts["targets"])
         self.proposal.set_content(self._words(facts))
@@ -84,12 +89,14 @@ class Control:
                     "Set them in the definition, or with galenic twins target.",
                 )
             for path, row in targets.items():
-                with ui.element("div").classes("row spread").style("padding: 3px 0"):
+                with ui.element("div").classes("row spread pair").style("padding: 3px 0"):
                     html(
                         f'<span title="{escape(path)}">{escape(self.facts.meaning(path))}</span> '
                         f"{shown.value_html(shown.number(row['value']), row['unit'])}"
                     )
-                    button("Change", lambda path=path, row=row: self.change_target(path, row))
+                    button(
+                        "Change", lambda path=path, row=row: self.change_target(path, row)
+                    ).props(f'aria-label="Change the target of {escape(self.facts.meaning(path))}"')
 
     def _words(self, facts: Mapping[str, Any]) -> str:
         proposal = facts["proposal"]
@@ -162,8 +169,8 @@ class Control:
                     here,
                     proposed,
                     why,
-                    _limit(rule.low),
-                    _limit(rule.high),
+                    _limit(rule.low, unit),
+                    _limit(rule.high, unit),
                     "" if math.isinf(rule.rate) else f"{rule.rate:g} {unit}/min",
                     "yes" if rule.approval else "",
                     levels.get(rule.tag, ""),
@@ -203,6 +210,19 @@ class Control:
                             )
                             options = self._curve(path, proposal, values, title == "moves")
                             ui.echart(options, renderer="svg").style("height: 130px; width: 100%")
+
+    def _plan_table(self) -> dict[str, Any]:
+        """Moves and what is predicted under them, for a download."""
+        proposal = self.proposed.get("proposal") or {}
+        times = [round(float(time), 3) for time in proposal.get("times", ())]
+        columns = [{"name": "time from the proposal", "unit": "s", "data": times}]
+        for group, word in (("plan", "move"), ("forecast", "predicted")):
+            for path, values in proposal.get(group, {}).items():
+                unit = proposal["units"].get(path, "1")
+                data: list[float | None] = [float(from_si(value, unit)) for value in values]
+                data = [*data, *[None] * len(times)][: len(times)]
+                columns.append({"name": f"{path} {word}", "unit": unit, "data": data})
+        return {"title": f"plan of {self.facts.id}", "columns": columns}
 
     def _curve(
         self, path: str, proposal: Mapping[str, Any], values: Any, steps: bool
@@ -312,8 +332,8 @@ class Control:
         frame.confirm("Level of one tag", "Change the level", act, content=content)
 
 
-def _limit(value: float) -> str:
-    return "" if math.isinf(value) else shown.number(value)
+def _limit(value: float, unit: str) -> Html:
+    return Html("" if math.isinf(value) else shown.value_html(shown.number(value), unit))
 
 
 def control_tab(page: Page, facts: Facts) -> None:

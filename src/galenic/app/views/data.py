@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from nicegui import ui
 
+from galenic.app.api.twins import newest
 from galenic.app.views import frame, shown
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
@@ -26,6 +28,8 @@ COUNTS = (
     "ignored",
 )
 ENTRIES = 20
+LOOKED = 500  # entries and corrections looked at
+HAND = ("entry", "correction")
 
 
 def data_page(page: Page) -> None:
@@ -175,8 +179,16 @@ def bypass(page: Page, facts: Facts) -> None:
             tags, value=tags[0] if tags else None, label="sensor", with_input=True
         ).props("outlined dense")
         box["minutes"] = ui.number(
-            "for how many minutes (a day at most)", value=60, min=1, max=1440
-        ).props("outlined dense")
+            "for how many minutes (a day at most)", value=60, min=1, max=1440, on_change=tell
+        ).props("outlined dense suffix=min")
+        box["until"] = html("").classes("muted small").props("role=status")
+        tell()
+
+    def tell() -> None:
+        minutes = box["minutes"].value
+        until = page.room.now() + round((minutes or 0) * 60 * shown.SECOND)
+        words = f"It comes back at {shown.stamp(until)}." if minutes else "Say how long."
+        box["until"].set_content(escape(words))
 
     async def act(reason: str) -> bool:
         given = {
@@ -192,7 +204,7 @@ def bypass(page: Page, facts: Facts) -> None:
         "Bypass the sensor",
         act,
         content=content,
-        explain="The twin and its health leave it out until then. It comes back by itself.",
+        explain="The twin and its health leave it out for a while; it comes back by itself.",
     )
 
 
@@ -225,57 +237,29 @@ class Laboratory:
 
     async def show(self) -> None:
         """What was entered, newest first; a corrected value shows both."""
-        from galenic.app.api.twins import newest
-
-        entries = await asyncio.to_thread(newest, self.page.room.store, 500, kinds=("service",))
-        wanted = ("twins.enter", "twins.correct")
-        done = [e for e in entries if e.subject in wanted and e.detail.get("outcome") == "done"]
-        keys = await asyncio.to_thread(self._keys, done)
-        corrected = {
-            e.detail["arguments"]["key"]: e.detail["arguments"]
-            for e in reversed(done)
-            if e.subject == wanted[1]
-        }
+        found = await asyncio.to_thread(
+            newest, self.page.room.store, LOOKED, subject=self.facts.id, kinds=HAND
+        )
+        amended: dict[str, list[Any]] = {}
+        for entry in reversed(found):
+            if entry.kind == "correction":
+                amended.setdefault(entry.detail["amends"], []).append(entry)
+        entered = [entry for entry in found if entry.kind == "entry"][:ENTRIES]
         self.place.clear()
         with self.place:
-            entered = [e for e in done if e.subject == wanted[0]][:ENTRIES]
             if not entered:
                 html('<p class="muted">Nothing was entered yet.</p>')
             for entry in entered:
-                self._row(entry, keys.get(entry.index, ""), corrected)
+                self._row(entry, amended.get(entry.detail["key"], []))
 
-    def _keys(self, entries: list[Any]) -> dict[int, str]:
-        """The key of each entry's sample, from the result of its job."""
-        found = {}
-        for entry in entries:
-            values = (
-                self.page.room.session.job(entry.detail["job"]).get("result", {}).get("values", {})
+    def _row(self, entry: Any, corrections: list[Any]) -> None:
+        said = entry.detail
+        newest = {**said, **corrections[-1].detail} if corrections else said
+        with ui.element("div").classes("row spread entered"):
+            html(f"<div>{entered_html(entry, corrections)}</div>")
+            button("Correct", lambda: self.correct(said["key"], newest)).props(
+                f'aria-label="Correct {said["tag"]} of {shown.stamp(said["time"])}"'
             )
-            if "key" in values:
-                found[entry.index] = values["key"]["value"]
-        return found
-
-    def _row(self, entry: Any, key: str, corrected: dict[str, Any]) -> None:
-        given = entry.detail["arguments"]
-        value = f"{given['value']:g} {given['unit']}"
-        if key in corrected:
-            new = corrected[key]
-            now = "withdrawn" if new["value"] is None else f"{new['value']} {new['unit']}"
-            value = (
-                f"<s>{escape(value)}</s> → {escape(now)} <span class=muted>"
-                f"({escape(new['reason'])})</span>"
-            )
-        else:
-            value = escape(value)
-        with ui.element("div").classes("row spread").style("padding: 3px 0"):
-            when = given["time"] or "now"
-            html(
-                f"<span>{shown.HAND} <b>{escape(given['tag'])}</b> {value} <span class='muted "
-                f"small'>true at {escape(str(when))}, "
-                f"entered {shown.stamp(entry.time)} by {escape(entry.who)}</span></span>"
-            )
-            if key:
-                button("Correct", lambda: self.correct(key, given))
 
     def enter(self) -> None:
         """Ask for a value and the time at which it was true."""
@@ -326,8 +310,8 @@ class Laboratory:
 
         def content() -> None:
             html(
-                f"It says {escape(format(given['value'], 'g'))} {escape(given['unit'])}, true at "
-                f"{escape(str(given['time'] or 'now'))}."
+                f"It says {_written(given)}, true at {shown.stamp(given['time'])}. The old version "
+                "is kept."
             )
             box["value"] = ui.input(f"right value [{given['unit']}]; empty withdraws it").props(
                 "outlined dense inputmode=decimal"
@@ -339,10 +323,33 @@ class Laboratory:
             new |= {"value": _number(text)} if text else {}
             job = await self.page.call("twins.correct", new)
             if job is not None:
+                frame.said(f"{given['tag']} is {'corrected' if text else 'withdrawn'}")
                 await self.show()
             return job is not None
 
         frame.confirm(f"Correct {given['tag']}", "Correct the value", act, content=content)
+
+
+def _written(said: Mapping[str, Any]) -> str:
+    """A value that was entered, in full."""
+    if said["value"] is None:
+        return "withdrawn"
+    return escape(f"{said['value']} {said['unit'] if said['unit'] != '1' else ''}".strip())
+
+
+def entered_html(entry: Any, corrections: list[Any]) -> str:
+    """An entry with all that was made of it: value, when it was true, who, when and why."""
+    value = _written(entry.detail)
+    lines = [
+        f"true at {shown.stamp(entry.detail['time'])}, entered {shown.stamp(entry.time)} by "
+        f"{escape(entry.who)}" + (f": {escape(entry.reason)}" if entry.reason else "")
+    ]
+    for one in corrections:
+        word = "withdrawn" if one.detail["value"] is None else "corrected"
+        value = f"<s>{value}</s> → {_written(one.detail)}"
+        lines.append(f"{word} {shown.stamp(one.time)} by {escape(one.who)}: {escape(one.reason)}")
+    more = "".join(f'<div class="muted small">{line}</div>' for line in lines)
+    return f"{shown.HAND} <b>{escape(entry.detail['tag'])}</b> {value}{more}"
 
 
 def _number(text: Any) -> Any:

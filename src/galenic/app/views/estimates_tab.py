@@ -112,7 +112,7 @@ def _bars(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         )
 
     return (
-        f'<svg width="{WIDTH}" height="20" aria-hidden="true">{bar(before, 2, "bar-normal")}'
+        f'<svg width="{WIDTH}" height="20" aria-hidden="true">{bar(before, 2, "range")}'
         f"{bar(now, 12, 'accent')}</svg>"
     )
 

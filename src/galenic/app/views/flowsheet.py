@@ -195,6 +195,11 @@ class Flowsheet:
             normal = (
                 f'<rect class="normal" x="{left + a:.1f}" y="{y + 4:.0f}" '
                 f'width="{max(0.0, b - a):.1f}" height="8"/>'
+                + "".join(
+                    f'<line class="end" x1="{left + x:.1f}" x2="{left + x:.1f}" y1="{y + 4:.0f}" '
+                    f'y2="{y + 12:.0f}"/>'
+                    for x in (a, b)
+                )
             )
         target = self.facts.target(row.path)
         aim = ""

@@ -24,6 +24,10 @@ KINDS = (
 )
 
 
+PROGRAM = ("getattr(", " for ", "[1:]", "lambda ")
+"""What no reader of formulas knows: an equation that says this is shown as it is written."""
+
+
 async def model_tab(page: Page, facts: Facts) -> None:
     """The model of a twin, with the values that this twin has."""
     from galenic.modeling.describe import Card
@@ -62,7 +66,8 @@ def show_card(card: Mapping[str, Any]) -> None:
 
 def equation(one: Mapping[str, str]) -> str:
     """An equation as MathML, with its source line; as text where LaTeX cannot be drawn."""
-    drawn = mathml(one["latex"]) if one["latex"] else ""
+    is_program = any(word in one["text"] for word in PROGRAM)
+    drawn = mathml(one["latex"]) if one["latex"] and not is_program else ""
     body = drawn or f"<code>{escape(one['text'])}</code>"
     return (
         f'<div class="equation"><span title="{escape(one["text"])}">{body}</span>'

@@ -77,10 +77,10 @@ class Equations:
     @cached_property
     def linear(self) -> bool:
         """Whether f = A(theta) y + b(theta), without algebraic equations."""
-        if self.problem.nz or not self.n:
+        if self.problem.nz or not self.n or self.timed:
             return False
         changing = ca.vertcat(self._unknowns, self.problem.t)
-        parts = ca.vertcat(ca.vec(ca.densify(self._jacobian)), self._drift)
+        parts = ca.vec(ca.densify(self._jacobian))
         return not any(ca.which_depends(parts, changing, 1, False))
 
     @cached_property

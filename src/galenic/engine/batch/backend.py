@@ -23,6 +23,9 @@ Array = npt.NDArray[np.float64]
 SINGLE = "single"
 """The method that solves one individual after the other: CVODES, IDAS, CasADi's Rosenbrock."""
 
+EXACT = "exact"
+"""The method of linear models: from event to event without steps."""
+
 CASADI = RLock()
 """Held while CasADi works: its integrators keep their memory in the Function, not in the call."""
 

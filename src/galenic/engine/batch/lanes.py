@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galenic.engine.batch.backend import CASADI, SINGLE, Solved, Status, vectors
+from galenic.engine.batch.backend import CASADI, EXACT, SINGLE, Solved, Status, vectors
 from galenic.engine.batch.plan import Block, Method, Plan
 from galenic.engine.compile import Compiled, compile_system
 from galenic.engine.timeline import Change, Timeline
@@ -71,21 +71,15 @@ def is_linear(plan: Plan) -> bool:
     """Whether the kernel can go from event to event exactly."""
     from galenic.engine import native
 
-    if not hasattr(native, "is_linear"):
-        return False
     with CASADI:
-        return bool(native.is_linear(problem(plan)))
+        return native.is_linear(problem(plan))
 
 
-def obstacle(plan: Plan, method: str) -> str:
-    """Why a plan cannot be solved by a kernel method; empty where it can."""
-    system = plan.system
-    if system.algebraics:
-        return f"the algebraic equation of {system.algebraics[0].path}"
-    triggered = [rule.name for rule in system.events if rule.trigger is not None]
-    if triggered:
-        return f"the state event {triggered[0]}"
+def obstacle(plan: Plan, method: str | None) -> str:
+    """Why no kernel can solve a plan by a method (by any, for None); empty where one can."""
     try:
+        if method is None:
+            method = EXACT if is_linear(plan) else "rodas5p"
         kernel(plan, method)
     except GalenicError as error:
         return error.found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -243,8 +243,8 @@ class Trajectories:
         frame.attrs["units"] = units
         return frame
 
-    def to_parquet(self, path: str | Path) -> None:
-        """The long table as a Parquet file, units in the fields, a row group per block."""
+    def to_parquet(self, path: str | Path | BinaryIO) -> None:
+        """The long table as Parquet, units in the fields, a row group per block."""
         import pyarrow.parquet as pq
 
         from galenic.engine.batch.storage import rows, schema

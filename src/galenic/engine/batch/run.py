@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.engine.batch.accuracy import Accuracy, held
-from galenic.engine.batch.backend import SINGLE
+from galenic.engine.batch.backend import EXACT, SINGLE
 from galenic.engine.batch.individuals import Individuals
 from galenic.engine.batch.lanes import is_linear, machine, obstacle
-from galenic.engine.batch.pilot import DEFAULT, STAGES, Choice, choose
+from galenic.engine.batch.pilot import STAGES, Choice, choose
 from galenic.engine.batch.plan import Method, Plan, blocks, rows_of_block
 from galenic.engine.batch.quantiles import Quantiles
 from galenic.engine.batch.result import Record, Trajectories
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 Report = Callable[[float, str], None]
 Schedule = npt.NDArray[np.int64] | None
 
-EXACT = "exact"
 METHODS = (*STAGES, EXACT, SINGLE)
 TIGHTER = 0.1
 
@@ -180,16 +179,22 @@ def _with_method(
     asked = Method(request.method, request.rtol, request.atol)
     if request.method == SINGLE:
         choice = Choice(SINGLE, "asked for")
-    elif why := obstacle(plan, DEFAULT if request.method == "auto" else request.method):
-        log.warning("%s is solved one individual after the other: %s", plan.system.name, why)
-        choice = Choice(SINGLE, f"not compiled: {why}")
     elif request.method != "auto":
-        choice = Choice(request.method, "asked for")
+        choice = _unless(obstacle(plan, request.method), Choice(request.method, "asked for"))
+    elif why := obstacle(plan, None):
+        choice = _unless(why, Choice(SINGLE, ""))
     elif is_linear(plan):
         choice = Choice(EXACT, "the model is linear: exact between events")
     else:
         choice = choose(plan, individuals, schedule, asked)
+    if choice.method == SINGLE and choice.why != "asked for":
+        log.warning("%s is solved one individual after the other: %s", plan.system.name, choice.why)
     return replace(plan, methods=_chain(replace(asked, name=choice.method))), choice
+
+
+def _unless(obstacle: str, choice: Choice) -> Choice:
+    """The choice, or the slow way where something is in the way."""
+    return Choice(SINGLE, f"not compiled: {obstacle}") if obstacle else choice
 
 
 def _chain(method: Method) -> tuple[Method, ...]:

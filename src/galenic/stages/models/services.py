@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from galenic.twin.service import (
     Artefact,
@@ -11,6 +11,8 @@ from galenic.twin.service import (
     Column,
     Columns,
     Duration,
+    File,
+    In,
     ModelRef,
     Plot,
     Result,
@@ -196,6 +198,144 @@ def trajectory_result(trajectory: Any, outputs: tuple[str, ...] = ()) -> Result:
     notes = [f"{e['name']} at {e['time']:.6g} {x.unit}" for e in drawn["events"]]
     notes += [f"out of bounds: {violation}" for violation in trajectory.violations]
     return Result("\n".join(notes), values, [Table(trajectory.name, tuple(columns))], plots)
+
+
+@service("Simulate a population", stage="models")
+def population(
+    model: ModelRef,
+    individuals: File | None = None,
+    spread: Values | None = None,
+    count: Annotated[int, In(lower=1, upper=1_000_000)] = 1000,
+    values: Values | None = None,
+    duration: Duration | None = None,
+    every: Duration | None = None,
+    outputs: tuple[str, ...] = (),
+    steps: Annotated[Table, Columns(time="s", path="text", value="text")] | None = None,
+    doses: Annotated[Table, Columns(time="s", path="text", amount="text", duration="s")]
+    | None = None,
+    accuracy: Annotated[float, In(lower=1e-12, upper=1)] | None = None,
+    seed: int = 0,
+    *,
+    run: Run,
+) -> Result:
+    """Simulate many individuals that differ, and show how results spread.
+
+    Parameters
+    ----------
+    model : model
+        Name of the model.
+    individuals : file
+        CSV with a row for each individual; headers such as "CL [L/h]" name parameters, inputs or
+        start values.
+    spread : mapping
+        Without a file: how individuals differ. CL=0.3 is log-normal, CL="2 L/h" normal with that
+        sd, CL="3 L/h to 8 L/h" uniform. The spreads that the model declares if left out.
+    count : int
+        How many individuals are drawn from the spreads.
+    values : mapping
+        What all have in common, by path; others keep their defaults.
+    duration : duration
+        Length of the simulation; the model's example duration if left out.
+    every : duration
+        Interval of the output; 200 intervals if left out.
+    outputs : list of str
+        Quantities to give; all outputs, or all states of a model without outputs, if left out.
+    steps : table
+        Inputs and parameters that change: path has value from time on.
+    doses : table
+        Amounts given into a state at a time, at once or over a duration.
+    accuracy : float
+        The largest relative error wanted; sampled and reported.
+    seed : int
+        Of the draw.
+    """
+    from galenic.engine import Simulator
+    from galenic.inference.study import Study
+    from galenic.stages.models import many
+
+    built = model.load()()
+    simulator = Simulator(built)
+    table: Any = None if individuals is None else many.columns_of(individuals)
+    wanted = list(outputs) or many.outputs_of(simulator.system)
+    until = built.example_duration if duration is None else duration
+    if table is None:
+        factors = many.factors_of(simulator.system, spread, values)
+        study = Study(simulator, factors, wanted, until=until, every=every)
+        table = study.columns(study.points(count, "sobol", seed))
+    found = simulator.run_many(
+        _experiment(steps, doses), table, wanted, until, every,
+        values=values, accuracy=accuracy, progress=run.progress,
+    )  # fmt: skip
+    return many.result_of(found)
+
+
+@service("Find what matters", stage="models")
+def sensitivity(
+    model: ModelRef,
+    spread: Values | None = None,
+    method: Literal["sobol", "morris"] = "sobol",
+    measure: Literal["peak", "trough", "area", "course"] = "peak",
+    points: Annotated[int, In(lower=2, upper=65_536)] = 256,
+    values: Values | None = None,
+    duration: Duration | None = None,
+    every: Duration | None = None,
+    outputs: tuple[str, ...] = (),
+    steps: Annotated[Table, Columns(time="s", path="text", value="text")] | None = None,
+    doses: Annotated[Table, Columns(time="s", path="text", amount="text", duration="s")]
+    | None = None,
+    seed: int = 0,
+    *,
+    run: Run,
+) -> Result:
+    """Find which uncertain quantities cause how much of the variance of a result.
+
+    Parameters
+    ----------
+    model : model
+        Name of the model.
+    spread : mapping
+        What is uncertain: CL=0.3 is log-normal, CL="2 L/h" normal with that sd, CL="3 L/h to 8 L/h"
+        uniform. The spreads that the model declares if left out.
+    method : choice
+        Sobol indices, or the cheaper screening of Morris.
+    measure : choice
+        What is looked at in each output; "course" is its value at every output time.
+    points : int
+        Sobol: a power of two, run times the number of spreads plus two. Morris: paths.
+    values : mapping
+        Parameters, inputs and start values by path; others keep their defaults.
+    duration : duration
+        Length of the simulation; the model's example duration if left out.
+    every : duration
+        Interval of the output; 200 intervals if left out.
+    outputs : list of str
+        Quantities that are looked at; all outputs, or all states, if left out.
+    steps : table
+        Inputs and parameters that change: path has value from time on.
+    doses : table
+        Amounts given into a state at a time, at once or over a duration.
+    seed : int
+        Of the draw.
+    """
+    from galenic.engine import Simulator
+    from galenic.inference.study import Study
+    from galenic.stages.models import many
+
+    built = model.load()()
+    simulator = Simulator(built)
+    factors = many.factors_of(simulator.system, spread, values)
+    study = Study(
+        simulator,
+        factors,
+        many.measures_of(list(outputs) or many.outputs_of(simulator.system), measure),
+        _experiment(steps, doses),
+        built.example_duration if duration is None else duration,
+        every,
+        settings={"values": values, "progress": run.progress},
+    )
+    if method == "morris":
+        return many.morris_result(study.morris(points, seed=seed))
+    return many.sobol_result(study.sobol(points, seed))
 
 
 @service("Find the steady state", stage="models")

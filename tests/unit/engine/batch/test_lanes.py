@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import expm
 
 from galenic.engine import Experiment, Simulator
 from galenic.engine.batch.backend import Status
 from galenic.engine.batch.lanes import Lanes
 from galenic.modeling.system import EventRule
 
-from ..systems import decay, driven, robertson, system, two_compartment
+from ..systems import (
+    ball,
+    circle,
+    decay,
+    driven,
+    robertson,
+    system,
+    thermostat,
+    two_compartment,
+)
 
 TIGHT = 1e-8
 
@@ -124,6 +134,49 @@ def test_every_method_solves_a_stiff_model(method):
 
     assert lanes.record.methods[0].name == method
     assert_allclose(lanes.values, single.values, rtol=1e-3, atol=1e-9)
+
+
+def test_state_events_are_those_of_a_single_run():
+    lanes, single = both(
+        ball(), None, {"h0": [2.0, 5.0, 10.0]}, outputs=["h", "v", "count"], until=4, every=0.05
+    )
+
+    assert_array_equal(lanes["count"], single["count"])
+    assert_allclose(lanes["h"], single["h"], atol=1e-6)
+    assert lanes["count"].values.max() > 3
+
+    heating = {"power": [2.5, 3.0, 4.0], "k": [0.1, 0.1, 0.15]}
+    lanes, single = both(thermostat(), None, heating, until=20, every=0.5)
+
+    assert_array_equal(lanes["on"], single["on"])
+    assert_allclose(lanes["T"], single["T"], atol=1e-5)
+
+
+def test_algebraic_quantities_are_those_of_the_closed_form():
+    lanes, _ = both(circle(), None, {"y": [0.0, 0.5]}, outputs=["y", "z"], until=0.75, every=0.25)
+
+    for row, begin in enumerate((0.0, 0.5)):
+        angle = lanes.times + np.arcsin(begin)
+        assert_allclose(lanes["y"][row], np.sin(angle), atol=1e-7)
+        assert_allclose(lanes["z"][row], np.cos(angle), atol=1e-7)
+
+
+def test_a_linear_model_is_solved_exactly_whatever_the_tolerance():
+    """Two compartments after doses, by the matrix exponential of SciPy."""
+    table = {"CL": [2.0, 5.0, 20.0], "ka": [0.4, 1.0, 3.0]}
+    experiment = Experiment().dose("depot", "100 mg", every="6 h", count=2)
+
+    result = Simulator(two_compartment()).run_many(
+        experiment, table, ["C"], until="12 h", every="1 h", rtol=1e-2
+    )
+
+    assert result.record.choice.method == "exact"
+    for i, (CL, ka) in enumerate(zip(table["CL"], table["ka"], strict=True)):
+        A = np.array([[-ka, 0, 0], [ka, -(CL + 10) / 20, 10 / 50], [0, 10 / 20, -10 / 50]])
+        dose = np.array([100.0, 0, 0])
+        for t, found in enumerate(result["C"].values[i]):
+            x = expm(A * t) @ dose + (expm(A * (t - 6)) @ dose if t >= 6 else 0)
+            assert_allclose(found, x[1] / 20, rtol=1e-11, atol=1e-14)
 
 
 def test_the_closed_form_is_met_at_the_tolerance():

@@ -284,7 +284,7 @@ def test_a_model_that_cannot_be_compiled_says_why_and_runs_slowly(caplog, monkey
     with caplog.at_level(logging.WARNING):
         result = Simulator(decay()).run_many(None, 2, until=60, every=30)
 
-    assert "Decay is solved one individual after the other: no lambda" in caplog.text
+    assert "Decay is solved one individual after the other: not compiled: no lam" in caplog.text
     assert result.record.choice.why == "not compiled: no lambda"
     assert result.is_good().all()
 

@@ -14,16 +14,18 @@ from galenic.app.cli import main
 from galenic.clock import SECOND
 from galenic.connect.memory import MemoryConnector
 from galenic.errors import DataError
-from galenic.records import open_site
+from galenic.records import Checkpoint, open_site
+from galenic.signals import Command, Compute, Computed, Receipt, Tick, Write
 from galenic.twin import resume
 from galenic.twin.earlier import EarlierDefinition
 from galenic.twin.example import TankPlant, tank
-from galenic.twin.kept import KEPT, Versions
+from galenic.twin.kept import KEPT, Versions, keep_evolved
 from galenic.twin.pace import PlantClock
 from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec, read_project
 from galenic.twin.replay import needs_source, replay
 from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
+from galenic.twin.writer import intended
 
 T0 = 1_800_000_000 * SECOND
 SPEED = 30.0
@@ -75,6 +77,44 @@ definition = "own.py:made"
 MORE_NOISE = ('"x0": 0.02, "x1": 0.02', '"x0": 0.2, "x1": 0.2')
 
 
+class Recorder:
+    """Journals, applies and enters each event by itself; writes and computes at once."""
+
+    def __init__(self, store, spec, plant, now):
+        back = resume.bring_back(store, spec, now)
+        self.store, self.plant = store, plant
+        self.twin, self.decisions = back.twin, back.decisions
+        with store.transaction() as tx:
+            for record in back.records:
+                tx.ledger(record)
+
+    def take(self, event, now):
+        id = self.twin.id
+        with self.store.transaction() as tx:
+            self.decisions.position = tx.applied(id, tx.journal([event], now), now)
+            effects = resume.accepted(self.twin, event)
+            for effect in effects:
+                if resume.decides(effect):
+                    self.decisions.add(effect)
+                    tx.ledger(intended(id, effect) if isinstance(effect, Write) else effect)
+                    keep_evolved(tx, id, effect)
+            tx.put(resume.DECISIONS, id, self.decisions.to_dict())
+        for effect in effects:
+            if isinstance(effect, Write):
+                held = self.plant.write(effect.tag, effect.value, "", now).read_back
+                self.take(Receipt(effect.key, effect.tag, "done", now, held), now)
+            elif isinstance(effect, Compute):
+                outcome = InlineWorkers().run(effect)
+                self.take(Computed(effect.task, now, outcome.result, outcome.error), now)
+
+    def end(self, now):
+        point = Checkpoint(self.twin.id, self.decisions.position, now, self.twin.snapshot())
+        facts = {"position": point.position, "belief": self.twin.belief.identity, "time": now}
+        with self.store.transaction() as tx:
+            tx.checkpoint(point)
+            tx.put(resume.BELIEFS, self.twin.id, facts)
+
+
 class Bench:
     """A folder with a project, its definition and its records, and what is done to them."""
 
@@ -110,6 +150,23 @@ class Bench:
         await runner.stop()
         return runner.twin("tank-1")
 
+    def record(self, *commands, start=T0, project=None, length=30):
+        """The same by the second and without a runner's threads: the same record every time."""
+        (spec,) = (project or read_project(self.project)).twins
+        plant = TankPlant(start)
+        with open_site(self.records) as store:
+            recorder = Recorder(store, spec, plant, start)
+            for second in range(1, length):
+                now = start + second * SECOND
+                for sample in plant.advance(now):
+                    recorder.take(sample, now)
+                recorder.take(Tick(now), now)
+                if second >= 12 and commands:
+                    (name, arguments), *commands = commands
+                    recorder.take(Command(name, now, "Ann", f"try {second}", arguments), now)
+            recorder.end(now)
+        return recorder.twin
+
     def replay(self, **options):
         with open_site(self.records, readonly=True) as store:
             return replay(store, folder=self.folder, **options)
@@ -123,7 +180,7 @@ class Bench:
 def recorded(tmp_path_factory):
     """A twin that has taken over and written, recorded with the definition as it stands."""
     site = Bench(tmp_path_factory.mktemp("recorded"))
-    twin = site.run(("level", {"level": "twin"}))
+    twin = site.record(("level", {"level": "twin"}))
     assert twin.acting.written
     return site
 
@@ -225,7 +282,7 @@ def test_a_missing_function_is_named(site):
 
 def test_settings_of_a_declared_estimator_are_those_of_the_record(tmp_path):
     site = Bench(tmp_path, project=PROJECT.replace("own.py:made", "own.py:declared"))
-    site.run()
+    site.record()
     site.edit(("STEP = 10.0", "STEP = 0.3"))
 
     (found,) = site.replay()
@@ -237,7 +294,7 @@ def test_settings_of_a_declared_estimator_are_those_of_the_record(tmp_path):
 def test_a_restart_with_a_changed_definition_leaves_the_old_life_replayable(site):
     first = site.start()
     site.edit(("SD = 0.02", "SD = 0.5"))
-    site.run(start=T0 + 100 * SECOND)
+    site.record(start=T0 + 100 * SECOND)
 
     lives = site.replay()
 
@@ -252,7 +309,7 @@ def test_a_restart_with_a_changed_definition_leaves_the_old_life_replayable(site
 
 def test_a_restart_with_changed_code_goes_on_and_keeps_both_versions(site):
     site.edit(("step=STEP, bounds=False)", "step=2.0 * STEP / 2.0, bounds=False)"))
-    site.run(start=T0 + 100 * SECOND)
+    site.record(start=T0 + 100 * SECOND)
 
     (found,) = site.replay()
 
@@ -301,7 +358,7 @@ def test_a_crash_after_an_evolution_comes_back_with_the_kept_version(tmp_path, m
     second = tmp_path / "second.py"
     second.write_text(OWN.replace("SD = 0.02", "SD = 0.04"))
     site = Bench(tmp_path)
-    evolved = site.run(("evolve", {"definition": "second.py:made"}))
+    evolved = site.record(("evolve", {"definition": "second.py:made"}))
     second.write_text(OWN.replace("def made(", "def gone("))
     with sqlite3.connect(site.records / "site.sqlite") as database:
         database.execute("DELETE FROM checkpoints")
@@ -326,7 +383,7 @@ def test_what_cannot_be_recorded_says_so_and_is_replayed_from_the_source(tmp_pat
         replace(tank(), estimator=lambda system, noise: plain(system, noise)), tmp_path / "site"
     )
     site = Bench(tmp_path)
-    site.run(project=project)
+    site.record(project=project)
 
     (found,) = site.replay(project=project)
 
@@ -344,7 +401,7 @@ def earlier(tmp_path, monkeypatch):
     project = project_of(tank(), tmp_path / "site")
     monkeypatch.setattr(resume, "as_recorded", lambda d: (EarlierDefinition.of(d), "not yet"))
     site = Bench(tmp_path)
-    site.run(("evolve", {"values": {"x0": 1.5}}), project=project)
+    site.record(("evolve", {"values": {"x0": 1.5}}), project=project)
     monkeypatch.undo()
     with open_site(site.records) as store, store.transaction() as tx:
         start = tx.get(resume.STARTS, "tank-1")
@@ -368,7 +425,7 @@ def test_an_earlier_site_replays_with_the_unchanged_source(earlier):
 def test_an_earlier_site_opens_and_goes_on_as_it_began(earlier):
     site, project = earlier
     begin = site.start()
-    site.run(start=T0 + 100 * SECOND, project=project)
+    site.record(start=T0 + 100 * SECOND, project=project)
 
     assert site.start() == begin
     assert site.replay(project=project)[0].differences == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 from numpy.testing import assert_array_equal
 
 from galenic.engine import Experiment, Simulator
@@ -118,3 +120,30 @@ def test_blocks_are_small_enough_to_share_and_to_hold(individuals, cells):
     assert 1 <= rows <= LARGEST
     assert rows * cells * 8 <= 16e6
     assert rows >= min(SMALLEST, individuals, 16e6 // (8 * cells))
+
+
+def test_processes_get_the_system_and_give_the_same_bits(alone):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        same(run(executor=pool), alone)
+
+
+def test_killed_processes_lose_nothing(alone):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+
+        def kill(share, text):
+            if share > 0:
+                for process in (pool._processes or {}).values():
+                    process.kill()
+
+        result = run(executor=pool, progress=kill)
+
+    same(result, alone)
+    assert result.record.redone > 0
+
+
+def test_a_dask_cluster_gives_the_same_bits(alone):
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        same(run(executor=client), alone)

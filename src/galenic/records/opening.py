@@ -46,7 +46,7 @@ def open_site(
         raise StorageError(
             "there are no records here", where=str(path), hint="run the project first"
         )
-    opened = _open(path, place, readonly, name or path.resolve().name, site, clock)
+    opened = open_store(path, place, readonly, name, site, clock)
     try:
         if not readonly:
             if kept is None and place != EMBEDDED:
@@ -58,9 +58,16 @@ def open_site(
     return opened
 
 
-def _open(
-    folder: Path, place: str, readonly: bool, name: str, site: str, clock: Clock
+def open_store(
+    folder: Path,
+    place: str,
+    readonly: bool = False,
+    name: str = "",
+    site: str = "",
+    clock: Clock | None = None,
 ) -> SiteStore:
+    """Open the tables at one place, and nothing more."""
+    name, clock = name or folder.resolve().name, clock or SystemClock()
     if place == EMBEDDED:
         return EmbeddedStore(folder, readonly, name, site, clock)
     from galenic.records.postgres import PostgresStore

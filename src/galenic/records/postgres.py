@@ -29,7 +29,7 @@ from galenic.records.files import WriterLock, storage_errors
 from galenic.records.ledger import GENESIS
 from galenic.records.places import Address
 from galenic.records.site import SiteStore
-from galenic.records.sql import Cursor, Row
+from galenic.records.sql import BATCH, Cursor, Row
 from galenic.records.writing import TableTransaction, Tail
 from galenic.signals import Record
 
@@ -45,13 +45,12 @@ except ImportError as error:
 
 IDLE = 8  # reading connections kept open
 PATIENCE = 10.0  # seconds in which the fate of a commit must be known
-BATCH = 2000
 
 KINDS = ("bigint", "bigint", "bigint", "double precision", "text", "text", "smallint", "bigint",
          "bigint", "text")  # fmt: skip
 """Types of `galenic.records.historian.COLUMNS`."""
 
-NUL, MARK = "\0", "\x1a"
+NUL, MARK = "\0", "\x01"
 
 
 def lock_number(address: Address) -> int:
@@ -61,13 +60,16 @@ def lock_number(address: Address) -> int:
 
 
 class _Dumper(StrDumper):
-    """Text with NUL characters, which PostgreSQL has not, is written with a mark instead."""
+    """Text with NUL characters, which PostgreSQL has not, is written with a mark instead.
+
+    The order of texts stays what it is.
+    """
 
     oid = 0
 
     def dump(self, obj: str) -> Any:
         if NUL in obj or MARK in obj:
-            obj = obj.replace(MARK, f"{MARK}1").replace(NUL, f"{MARK}0")
+            obj = obj.replace(MARK, f"{MARK}\2").replace(NUL, f"{MARK}\1")
         return super().dump(obj)
 
 
@@ -75,7 +77,7 @@ class _Loader(TextLoader):
     def load(self, data: Any) -> Any:
         text: Any = super().load(data)
         if MARK in text:
-            return text.replace(f"{MARK}0", NUL).replace(f"{MARK}1", MARK)
+            return text.replace(f"{MARK}\1", NUL).replace(f"{MARK}\2", MARK)
         return text
 
 
@@ -115,9 +117,9 @@ class PostgresConnection:
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
         return self.raw.execute(_marked(statement), values)
 
-    def stream(self, statement: str) -> Iterator[Row]:
+    def stream(self, statement: str, batch: int = BATCH) -> Iterator[Row]:
         with self.raw.cursor(f"stream{uuid.uuid4().hex}") as cursor:
-            cursor.itersize = BATCH
+            cursor.itersize = batch
             cursor.execute(statement)
             yield from cursor
 
@@ -207,6 +209,23 @@ def _meaning(error: psycopg.Error, where: str) -> Exception:
     return StorageError(f"the store failed: {text}", where=where)
 
 
+def locked(address: Address) -> PostgresConnection:
+    """A session that has the writer's lock; it goes when the session ends."""
+    connection = PostgresConnection(address)
+    try:
+        number = (lock_number(address),)
+        if not connection.execute("SELECT pg_try_advisory_lock(?)", number).fetchone()[0]:
+            raise _held(connection, address.text)
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class PostgresStore(SiteStore):
     """The records of a site in a PostgreSQL schema; made by `galenic.records.open_site`."""
 
@@ -250,29 +269,13 @@ class PostgresStore(SiteStore):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / historian.FOLDER).mkdir(exist_ok=True)
         self._lock = WriterLock(self.folder / "writer.lock", self._clock.now())
-        self._writer = writer = self._locked()
+        self._writer = writer = locked(self.address)
+        _refuse_moved(writer, self.place)
         self._upgrade(writer, name, site)
         self._say_who(writer)
         self._tail, self._names = Tail.of(writer), _names(writer)
         historian.remove_strays(self.folder, historian.registered(writer))
         volumes.remove_strays(self.folder, writer)
-
-    def _locked(self) -> PostgresConnection:
-        """A session that has the writer's lock."""
-        connection = PostgresConnection(self.address)
-        try:
-            if not connection.execute(
-                "SELECT pg_try_advisory_lock(?)", (lock_number(self.address),)
-            ).fetchone()[0]:
-                raise _held(connection, self.place)
-            connection.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
-            )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _upgrade(self, writer: PostgresConnection, name: str, site: str) -> None:
         before, after = writer.version(), len(schema.POSTGRES)
@@ -371,7 +374,7 @@ class PostgresStore(SiteStore):
 
     def _again(self) -> PostgresConnection:
         """A new session in place of a lost one, if nobody wrote in between."""
-        connection = self._locked()
+        connection = locked(self.address)
         try:
             if Tail.of(connection) != self._tail:
                 self._ended = "another process has written to the site since the connection broke"
@@ -424,6 +427,15 @@ class PostgresStore(SiteStore):
 
 def _names(connection: PostgresConnection) -> dict[str, int]:
     return dict(connection.execute("SELECT name, id FROM names").fetchall())
+
+
+def _refuse_moved(connection: PostgresConnection, where: str) -> None:
+    if connection.version():
+        row = connection.execute("SELECT value FROM meta WHERE key = 'moved'").fetchone()
+        if row:
+            raise StorageError(
+                f"these records were moved to {row[0]}", where=where, hint="open them there"
+            )
 
 
 def _held(connection: PostgresConnection, where: str) -> StorageError:

@@ -94,6 +94,23 @@ POSTGRES: tuple[str, ...] = (POSTGRES_1,)
 """The same for PostgreSQL."""
 
 
+SAMPLE = "tag, time, received, number, text, type, quality, status, unit, key"
+
+TABLES: dict[str, tuple[str, str]] = {
+    "meta": ("key, value", "key"),
+    "journal": ('"offset", received, kind, body, hash', '"offset"'),
+    "ledger": ("number, time, kind, subject, body, hash", "number"),
+    "documents": ("kind, key, value", "kind, key"),
+    "names": ("id, name", "id"),
+    "latest": (SAMPLE, "tag"),
+    "samples": (f"sequence, {SAMPLE}, change", "sequence"),
+    "segments": ("name, start, stop, rows, last, size, hash", "name"),
+    "artefacts": ("hash, media_type, created, provenance, data", "rowid"),
+    "checkpoints": ("subject, position, time, hash, data", "subject, position"),
+}
+"""Columns of each table, and the order in which its rows are compared and copied."""
+
+
 def refuse_newer(found: int, where: str) -> None:
     """Raise if the file was written by a later release than this one."""
     known = len(MIGRATIONS)

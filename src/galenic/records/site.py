@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PAGE = 2000
 NEVER = 2**62
+LAST = chr(0x10FFFF)  # after every character that a text can have
 
 
 class SiteStore(ABC):
@@ -204,9 +205,9 @@ class SiteStore(ABC):
         """Documents of a kind by key, in the order of keys."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT key, value FROM documents WHERE kind = ? AND key >= ? "
-                "AND substr(key, 1, ?) = ? ORDER BY key",
-                (kind, prefix, len(prefix), prefix),
+                "SELECT key, value FROM documents WHERE kind = ? AND key >= ? AND key < ? "
+                "ORDER BY key",
+                (kind, prefix, prefix + LAST),
             ).fetchall()
         return {key: restore(value) for key, value in rows}
 

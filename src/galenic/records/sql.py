@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 
+BATCH = 2000
+"""Rows of a long read that are fetched at once."""
+
 
 class Cursor(Protocol):
     """The rows of one statement."""
@@ -35,7 +38,7 @@ class Connection(Protocol):
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor: ...
 
-    def stream(self, statement: str) -> Iterator[Row]:
+    def stream(self, statement: str, batch: int = BATCH) -> Iterator[Row]:
         """The rows of a statement, without holding all of them in memory."""
 
     def add(self, table: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -57,7 +60,7 @@ class Connection(Protocol):
 class SqliteConnection(sqlite3.Connection):
     """A connection to the file of the embedded store."""
 
-    def stream(self, statement: str) -> Iterator[Row]:
+    def stream(self, statement: str, batch: int = BATCH) -> Iterator[Row]:
         return self.execute(statement)
 
     def add(self, table: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:

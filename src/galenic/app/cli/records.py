@@ -1,4 +1,4 @@
-"""Commands about a site's records: verify and replay."""
+"""Commands about a site's records: verify, move and replay."""
 
 from __future__ import annotations
 
@@ -57,6 +57,42 @@ def verify() -> click.Command:
         ],
         callback=callback,
         help="Recompute everything that a site's ledger vouches for, and name what was changed.",
+    )
+
+
+def move() -> click.Command:
+    """The command ``galenic move``; the site must not be running."""
+
+    def callback(site: str | None, to: str, reason: str, **options: Any) -> int:
+        from galenic.app.cli import OK
+        from galenic.app.cli.site import site_folder
+        from galenic.app.cli.terminal import show_json
+        from galenic.app.session import local_caller
+        from galenic.records.moving import move_site
+
+        folder = site_folder(place(options, site))
+        moved = move_site(folder, to, who=local_caller("cli").name, reason=reason)
+        if chosen(options)["json"]:
+            show_json(moved.to_dict())
+        else:
+            click.echo(moved.text)
+        return OK
+
+    return click.Command(
+        "move",
+        params=[
+            click.Argument(["site"], required=False, metavar="[PROJECT.toml|FOLDER]"),
+            click.Option(
+                ["--to"],
+                required=True,
+                metavar="STORE",
+                help="embedded, or postgresql://user@host:port/database?schema=name.",
+            ),
+            click.Option(["--reason"], default="", help="Why, for the ledger."),
+            JSON,
+        ],
+        callback=callback,
+        help="Move a stopped site's records to another store, and prove that nothing was lost.",
     )
 
 

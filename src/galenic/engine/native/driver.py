@@ -75,12 +75,35 @@ def _finish(layout: Layout, shape: Shape) -> str:
     for field, array in (("accepted", "ACC"), ("rejected", "REJ")):
         s.put(s.pointer(field), who, s.lane_load(array, "%lane", kind="i64"), "i64")
     s.put(s.pointer("reached"), who, s.lane_load("T", "%lane"))
+    _leave_blank(s, shape)
     final = s.pointer("final")
     with s.when(s.given(final)):
         first = s.get(f"mul i64 {who}, {shape.n}")
         with s.loop(shape.n) as i:
             s.put(final, s.get(f"add i64 {first}, {i}"), s.lane_load("Y", "%lane", i))
     return s.function("finish", f"{FULL}, i64 %lane")
+
+
+def _leave_blank(s: Driver, shape: Shape) -> None:
+    """Rows of outputs that were not reached are nan."""
+    with s.forever() as (_, out):
+        wanted = s.lane_load("NO", "%lane")
+        some = s.label("some")
+        s.branch(s.get(f"fcmp ord double {wanted}, {wanted}"), some, out)
+        s.begin(some)
+        row = s.lane_load("OP", "%lane", kind="ptr")
+        with s.loop(shape.n_outputs) as i:
+            s.put(row, i, bits(float("nan")))
+        _next_output(s, shape, "%lane", row)
+
+
+def _next_output(s: Driver, shape: Shape, lane: str, row: str) -> None:
+    """Go on to the next output time and row of a lane."""
+    following = s.get(f"getelementptr double, ptr {row}, i64 {shape.n_outputs}")
+    s.lane_store("OP", lane, following, kind="ptr")
+    times = s.get(f"getelementptr double, ptr {s.lane_load('TP', lane, kind='ptr')}, i64 1")
+    s.lane_store("TP", lane, times, kind="ptr")
+    s.lane_store("NO", lane, s.item(times, 0))
 
 
 def _take(layout: Layout, shape: Shape) -> str:
@@ -339,11 +362,7 @@ def _observe(layout: Layout, shape: Shape) -> str:
         else:
             with s.loop(shape.n_outputs) as i:
                 s.put(out, i, s.lane_load("OB", lane, i))
-        following = s.get(f"getelementptr double, ptr {out}, i64 {shape.n_outputs}")
-        s.lane_store("OP", lane, following, kind="ptr")
-        times = s.get(f"getelementptr double, ptr {s.lane_load('TP', lane, kind='ptr')}, i64 1")
-        s.lane_store("TP", lane, times, kind="ptr")
-        s.lane_store("NO", lane, s.item(times, 0))
+        _next_output(s, shape, lane, out)
     return s.function("record", f"ptr %ws, i{s.lanes} %due")
 
 

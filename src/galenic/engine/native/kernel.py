@@ -38,7 +38,7 @@ Whole = npt.NDArray[np.int64]
 
 EXACT = "exact"
 _WIDE = 40  # unknowns from which vectors wider than a register cost more than they bring
-_FIRST_STEP = 1e-3
+_FIRST_STEP = 5e-3
 _KEPT = 64
 _loaded: OrderedDict[str, tuple[Facts, Code]] = OrderedDict()
 _making = RLock()
@@ -198,6 +198,7 @@ class Kernel:
         job = _pack(fields)
         self._work(job, max(1, min(threads, count)))
         if guide.cancelled:
+            plan.blank(values, outcome.status == Status.PENDING)
             outcome.status[outcome.status == Status.PENDING] = Status.CANCELLED
         return outcome
 
@@ -343,11 +344,10 @@ def _check_spans(begin: Array, end: Array, first: Array) -> None:
 
 def _result(out: Array | None, shape: Sequence[int]) -> Array:
     if out is None:
-        return np.full(shape, np.nan)
+        return np.empty(shape)
     if out.shape != tuple(shape) or out.dtype != np.float64 or not out.flags.c_contiguous:
         raise DataError(
             f"out has the shape {out.shape} and the type {out.dtype}",
             expected=f"a contiguous float64 array of shape {tuple(shape)}",
         )
-    out.fill(np.nan)
     return out

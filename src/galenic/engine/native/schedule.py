@@ -133,6 +133,13 @@ class TimePlan:
         """The leading dimensions of the values."""
         return (count, len(self.packed) - 1) if self.offsets is None else (int(self.offsets[-1]),)
 
+    def blank(self, values: Array, who: npt.NDArray[np.bool_]) -> None:
+        """Set the values of individuals that were never begun to nan."""
+        if self.offsets is None:
+            values[who] = np.nan
+        else:
+            values[np.repeat(who, np.diff(self.offsets))] = np.nan
+
     def first_times(self) -> Array:
         """The first output time of each individual; nan for none."""
         return self.packed[self.starts]

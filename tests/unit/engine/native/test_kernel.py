@@ -239,6 +239,9 @@ def test_a_run_can_be_cancelled_from_another_thread():
     worker.join()
 
     status = outcomes[0].status
+    cancelled = outcomes[0].values[status == Status.CANCELLED]
+    assert np.isnan(cancelled[:, -1]).all()
+    assert np.isfinite(outcomes[0].values[status == Status.OK]).all()
     assert (status == Status.CANCELLED).any()
     assert np.isin(status, [Status.CANCELLED, Status.OK]).all()
 

@@ -114,9 +114,8 @@ def keys(values: Array, floor: float) -> Keys:
 def middle(key: Keys, floor: float) -> Array:
     """The middle of each bin; 0 for the bin around zero."""
     size = np.abs(key) + _base(floor)
-    low = (size << _SHIFT).view(np.float64)
-    high = ((size + 1) << _SHIFT).view(np.float64)
-    return np.where(key == 0, 0.0, np.sign(key) * 0.5 * (low + high))
+    half = ((size << _SHIFT) | (1 << (_SHIFT - 1))).view(np.float64)
+    return np.where(key == 0, 0.0, np.sign(key) * half)
 
 
 def _base(floor: float) -> int:
@@ -174,5 +173,6 @@ def of_bins(
             middle(first + np.searchsorted(reached, which, side="right"), floor)
             for which in (below, above)
         )
-        found[:, cell] = low + (rank - below) * (high - low)
+        share = rank - below
+        found[:, cell] = (1 - share) * low + share * high
     return found.reshape(len(probabilities), *shape)

@@ -27,14 +27,16 @@ from typing import Any
 from galenic.errors import DataError, UnknownName
 
 INDEX = Path(__file__).parent / "library" / "index.toml"
+SBML = (".xml", ".sbml")
+FILES = (".py", *SBML)  # of models that the operator names
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """A model by name; ``load`` imports its class.
 
-    ``at`` is ``package.module:Class`` or ``path/file.py:Class``; ``origin`` says who provides it:
-    ``galenic``, the name of an installed package, or the file.
+    ``at`` is ``package.module:Class`` or ``path/file.py:Class`` (or ``.xml``); ``origin`` says
+    who provides it: ``galenic``, the name of an installed package, or the file.
     """
 
     name: str
@@ -45,7 +47,7 @@ class ModelEntry:
     def load(self) -> Any:
         """The model class."""
         place, _, attribute = self.at.rpartition(":")
-        module = load_file(place) if place.endswith(".py") else importlib.import_module(place)
+        module = load_file(place) if place.endswith(FILES) else importlib.import_module(place)
         if not hasattr(module, attribute):
             raise UnknownName.among("model", attribute, vars(module), where=place)
         return getattr(module, attribute)
@@ -59,7 +61,9 @@ def use_files(paths: Iterable[str | Path]) -> None:
     for path in paths:
         resolved = Path(path).resolve()
         if not resolved.is_file():
-            raise DataError(f"there is no file {str(path)!r}", hint="--models wants a Python file")
+            raise DataError(
+                f"there is no file {str(path)!r}", hint="--models wants a Python or SBML file"
+            )
         if resolved not in _files:
             _files.append(resolved)
 
@@ -81,7 +85,7 @@ def model(name: str) -> Any:
     if name in known:
         return known[name].load()
     place, _, attribute = name.rpartition(":")
-    if place.endswith(".py") and not Path(place).is_file():
+    if place.endswith(FILES) and not Path(place).is_file():
         raise DataError(f"there is no file {place!r}", where=name)
     if attribute and place:
         return ModelEntry(name, "", name, place).load()
@@ -101,8 +105,12 @@ def models_in(path: str | Path) -> list[ModelEntry]:
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """The module in a file, imported once per content of the file."""
+    """The module in a file, imported once per content of the file; SBML becomes Python."""
     resolved = Path(path).resolve()
+    if resolved.suffix in SBML:
+        # By name, because the language lies above.
+        module: ModuleType = importlib.import_module("galenic.modeling.sbml").load_module(resolved)
+        return module
     try:
         source = resolved.read_bytes()
     except OSError as error:

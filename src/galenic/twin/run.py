@@ -44,7 +44,7 @@ class Host:
         if name in known:
             return ModelRef(name, known[name])
         place, _, attribute = name.rpartition(":")
-        if self.local and (place or attribute).endswith(".py"):
+        if self.local and (place or attribute).endswith(plugins.FILES):
             return _of_file(place or attribute, attribute if place else "")
         raise UnknownName.among("model", name, known)
 

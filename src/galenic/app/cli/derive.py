@@ -49,7 +49,7 @@ def model_options() -> list[click.Parameter]:
     """Where models and the site come from."""
     return [
         click.Option(
-            ["--models"], multiple=True, metavar="FILE.py", help="Offer the models of a file too."
+            ["--models"], multiple=True, metavar="FILE", help="Offer the models of a file too."
         ),
         click.Option(
             ["--project"],
@@ -194,9 +194,11 @@ def call(entry: ServiceEntry, arguments: Mapping[str, Any], choices: Mapping[str
 
 def names_file(entry: ServiceEntry, arguments: Mapping[str, Any]) -> bool:
     """Whether a model is given by its file: such a call stays here, code does not travel."""
+    from galenic.plugins import FILES
+
     models = [a.name for a in entry.arguments if isinstance(a.kind, ModelKind)]
     given = [str(arguments.get(name, "")) for name in models]
-    return any(text.partition(":")[0].endswith(".py") for text in given)
+    return any(text.partition(":")[0].endswith(FILES) for text in given)
 
 
 class StageGroup(Suggesting):

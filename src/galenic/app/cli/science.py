@@ -78,7 +78,7 @@ def check() -> click.Command:
 
     return click.Command(
         "check",
-        params=[click.Argument(["model"], metavar="MODEL|FILE.py"), *common_options()],
+        params=[click.Argument(["model"], metavar="MODEL|FILE"), *common_options()],
         callback=callback,
         help=service.description,
     )
@@ -86,7 +86,9 @@ def check() -> click.Command:
 
 def _models_of(model: str) -> list[str]:
     """The name itself, or the names of all models in a file."""
-    if not model.endswith(".py"):
+    from galenic.plugins import FILES
+
+    if not model.endswith(FILES):
         return [model]
     from galenic.errors import DataError
     from galenic.twin.run import models_of_file

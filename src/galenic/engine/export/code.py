@@ -118,7 +118,17 @@ def string(text: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A C identifier made of a model's name: ``StirredTank`` gives ``stirred_tank``."""
+    """A C identifier made of a model's name.
+
+    One word could be a keyword, a function of C's library or one of our own files.
+
+    Examples
+    --------
+    >>> identifier("StirredTank"), identifier("Exp")
+    ('stirred_tank', 'exp_model')
+    """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     plain = re.sub(r"\W+", "_", words, flags=re.ASCII).strip("_")
-    return plain if plain and not plain[0].isdigit() else f"model_{plain}"
+    if not plain or plain[0].isdigit():
+        return f"model_{plain}"
+    return plain if "_" in plain else f"{plain}_model"

@@ -16,9 +16,7 @@ from typing import Any
 
 from galenic.modeling.sbml.refusal import NotExpressible
 
-__all__ = ["Imported", "NotExpressible", "import_sbml", "load_module"]
-
-SUFFIXES = (".xml", ".sbml")
+__all__ = ["Imported", "NotExpressible", "import_sbml", "import_text", "load_module"]
 
 
 @dataclass(frozen=True)
@@ -61,19 +59,26 @@ def import_sbml(path: str | Path) -> Imported:
     NotExpressible
         The model needs what the language cannot say exactly, such as delays of quantities.
     """
+    from galenic.modeling.sbml.document import text_of
+
+    return import_text(text_of(path), Path(path).name)
+
+
+def import_text(text: str, name: str = "model.xml") -> Imported:
+    """The model in the text of an SBML file called ``name``; see :func:`import_sbml`."""
     from galenic.modeling.sbml.document import read
     from galenic.modeling.sbml.quantities import Document
     from galenic.modeling.sbml.writer import class_name, source_of
 
-    document, warnings = read(path)
+    document, warnings = read(text, name)
     model = document.getModel()
     notes: list[str] = []
-    title = model.getName() or model.getId() or Path(path).stem
+    title = model.getName() or model.getId() or Path(name).stem
     source = source_of(Document(model, notes), title)
     if model.getNumConstraints():
         notes.append(f"{model.getNumConstraints()} constraints are not watched")
-    name = class_name(model.getId() or title)
-    return Imported(name, source, (*dict.fromkeys(notes), *warnings), _module(source))
+    cls = class_name(model.getId() or title)
+    return Imported(cls, source, (*dict.fromkeys(notes), *warnings), _module(source))
 
 
 def load_module(path: str | Path) -> ModuleType:

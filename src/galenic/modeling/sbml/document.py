@@ -26,38 +26,42 @@ def library() -> Any:
     return libsbml
 
 
-def read(path: str | Path) -> tuple[libsbml.SBMLDocument, list[str]]:
-    """The document at ``path`` in Level 3, and what libSBML warns about.
+def text_of(path: str | Path) -> str:
+    """The content of a file."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(
+            f"cannot read {str(path)!r}: {error.strerror}", hint="an SBML file is wanted"
+        ) from error
+
+
+def read(text: str, name: str) -> tuple[libsbml.SBMLDocument, list[str]]:
+    """The document ``text`` of the file ``name`` in Level 3, and what libSBML warns about.
 
     Level 1 and 2 are converted, which writes out the units that they leave unsaid.
     """
-    sbml = library()
-    place = Path(path)
-    if not place.is_file():
-        raise DataError(f"there is no file {str(path)!r}", hint="an SBML file is wanted")
-    document = sbml.readSBMLFromString(place.read_text(encoding="utf-8", errors="replace"))
-    _require_sound(document, place)
-    _refuse_packages(document, place)
+    document = library().readSBMLFromString(text)
+    _require_sound(document, name)
+    _refuse_packages(document, name)
     if document.getLevel() < 3:
-        _convert(document, place)
+        _convert(document, name)
     document.checkConsistency()
-    _require_sound(document, place)
+    _require_sound(document, name)
     return document, _warnings(document)
 
 
-def _require_sound(document: libsbml.SBMLDocument, place: Path) -> None:
+def _require_sound(document: libsbml.SBMLDocument, name: str) -> None:
     sbml = library()
     for i in range(document.getNumErrors()):
         error = document.getError(i)
         if error.getSeverity() >= sbml.LIBSBML_SEV_ERROR:
-            raise DataError(
-                f"not valid SBML: {_told(error)}", where=f"{place.name}:{error.getLine()}"
-            )
+            raise DataError(f"not valid SBML: {_told(error)}", where=f"{name}:{error.getLine()}")
     if document.getModel() is None:
-        raise DataError("the file holds no SBML model", where=place.name)
+        raise DataError("the file holds no SBML model", where=name)
 
 
-def _refuse_packages(document: libsbml.SBMLDocument, place: Path) -> None:
+def _refuse_packages(document: libsbml.SBMLDocument, name: str) -> None:
     """Packages that change what the mathematics means."""
     sbml = library()
     if document.getLevel() < 3:
@@ -65,17 +69,17 @@ def _refuse_packages(document: libsbml.SBMLDocument, place: Path) -> None:
     for i in range(document.getNumPlugins()):
         package = document.getPlugin(i).getPackageName()
         if package != "l3v2extendedmath" and document.getPackageRequired(package):
-            raise refused(f"a model that needs the package {package!r}", place.name)
+            raise refused(f"a model that needs the package {package!r}", name)
     for i in range(document.getNumErrors()):
         if document.getError(i).getErrorId() == sbml.RequiredPackagePresent:
-            raise refused("a model that needs a package unknown to libSBML", place.name)
+            raise refused("a model that needs a package unknown to libSBML", name)
 
 
-def _convert(document: libsbml.SBMLDocument, place: Path) -> None:
+def _convert(document: libsbml.SBMLDocument, name: str) -> None:
     if not document.setLevelAndVersion(3, 1, False, True):
-        _require_sound(document, place)
+        _require_sound(document, name)
         level = f"Level {document.getLevel()} Version {document.getVersion()}"
-        raise refused(f"{level}, which libSBML cannot bring to Level 3,", place.name)
+        raise refused(f"{level}, which libSBML cannot bring to Level 3,", name)
 
 
 def _warnings(document: libsbml.SBMLDocument) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import libsbml
 
 Environment = Mapping[str, ast.expr]
+CALLS = 20_000
 
 _CALLS = {
     "FUNCTION_EXP": "exp", "FUNCTION_LN": "log", "FUNCTION_ABS": "absolute",
@@ -90,6 +91,7 @@ class Formulas:
     functions: Mapping[str, Any]
     rate_of: Callable[[str], ast.expr]
     switches: list[str] = field(default_factory=list)
+    calls: int = 0
 
     def number(self, node: Any, local: Environment | None = None, where: str = "") -> ast.expr:
         """The value of a formula."""
@@ -186,6 +188,8 @@ class _Walk:
 
     def _power(self, _: Any, nodes: list[Any]) -> ast.expr:
         base, exponent = (self.number(node) for node in nodes)
+        if isinstance(base, ast.Constant) and isinstance(base.value, int):
+            base = constant(float(base.value))  # a tower of integers would never end
         return binary(base, ast.Pow(), exponent)
 
     _function_power = _power
@@ -203,8 +207,10 @@ class _Walk:
         return binary(value, ast.Div(), base)
 
     def _function_factorial(self, _: Any, nodes: list[Any]) -> ast.expr:
-        if kind(nodes[0]) != "INTEGER":
-            raise refused("the factorial of something that is no written-out integer", self.where)
+        if kind(nodes[0]) != "INTEGER" or not 0 <= nodes[0].getInteger() <= 170:
+            raise refused(
+                "the factorial of something that is no written-out integer up to 170", self.where
+            )
         return call("factorial", self.number(nodes[0]))
 
     def _extreme(self, name: str, nodes: list[Any]) -> ast.expr:
@@ -247,6 +253,9 @@ class _Walk:
 
     def _inlined(self, node: Any, nodes: list[Any]) -> _Walk:
         self._body(node)
+        self.formulas.calls += 1
+        if self.formulas.calls > CALLS:
+            raise refused(f"more than {CALLS} calls of functions", self.where)
         definition = self.formulas.functions[node.getName()]
         names = [definition.getArgument(i).getName() for i in range(definition.getNumArguments())]
         if len(names) != len(nodes):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+from galenic.stages.models.exchange import export as export
+from galenic.stages.models.exchange import import_sbml as import_sbml
 from galenic.twin.service import (
     Artefact,
     Axis,

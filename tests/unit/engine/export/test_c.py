@@ -236,7 +236,7 @@ def test_a_run_goes_on_from_what_was_saved_to_the_same_bits(tmp_path):
       galenic_restore(run, saved);
       galenic_advance(run, 4.0); b = galenic_get(run, "v");
       free(saved);
-      printf("%a %a %ld", a, b, galenic_events(run));""".replace("run_model", "&ball")
+      printf("%a %a %ld", a, b, galenic_events(run));""".replace("run_model", "&ball_model")
 
     first, second, events = answers(ball(), tmp_path, body)
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from galenic.connect import registry
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.records.places import EMBEDDED, check_place
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
-from galenic.twin.kinds import ConnectionSpec, beside, known_kinds, with_paths
+from galenic.twin.kinds import ConnectionSpec, beside
 from galenic.twin.level import Level
 
 SITE = {"name": str, "folder": str, "store": str, "address": str}
@@ -193,12 +194,10 @@ def _connection(table: dict[str, Any], index: int, place: _Place) -> ConnectionS
         if not isinstance(table.get(key), str):
             raise DataError(f"a connection needs its {key}", where=place.at("connection", index))
     where = place.at("connection", index, "kind")
-    _known("kind of connection", table["kind"], known_kinds(), where)
-    given = {key: value for key, value in table.items() if key not in ("name", "kind")}
-    options = with_paths(
-        table["kind"], given, place.folder, lambda key: place.at("connection", index, key)
-    )
-    return ConnectionSpec(table["name"], table["kind"], options, place.at("connection", index))
+    _known("kind of connection", table["kind"], registry.kinds(), where)
+    options = {key: value for key, value in table.items() if key not in ("name", "kind")}
+    line = place.at("connection", index)
+    return ConnectionSpec(table["name"], table["kind"], options, line, place.folder)
 
 
 def _twin(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from galenic.clock import SystemClock
+from galenic.connect import registry
 from galenic.errors import GalenicError
 from galenic.twin.kinds import connector_of
 from galenic.twin.level import Level
@@ -201,7 +205,36 @@ def test_records_and_scenario_are_beside_the_project(elsewhere, tmp_path):
 
 
 def test_a_path_that_is_no_text_is_refused_with_its_line(elsewhere):
-    with pytest.raises(GalenicError) as caught:
-        elsewhere('kind = "opcua"', 'kind = "opcua"\ncertificate = 3')
+    project = elsewhere('kind = "opcua"', 'kind = "opcua"\ncertificate = 3')
 
-    assert caught.value.where.endswith("tank.toml:8")
+    with pytest.raises(GalenicError) as caught:
+        connector_of(project.connections[0], SystemClock())
+
+    assert caught.value.where.endswith("tank.toml:5, connection plc, certificate")
+
+
+def test_an_option_that_a_connection_does_not_know_is_refused(elsewhere):
+    project = elsewhere('kind = "opcua"', 'kind = "opcua"\ntrustd = ["a.der"]')
+
+    with pytest.raises(GalenicError) as caught:
+        connector_of(project.connections[0], SystemClock())
+
+    assert "tank.toml:5" in caught.value.where
+    assert "did you mean 'trusted'" in caught.value.hint
+
+
+def test_paths_of_an_outside_connector_are_beside_the_project(elsewhere, tmp_path, monkeypatch):
+    class Balance:
+        def __init__(self, table: Path, unit: str = "g", *, name: str = "") -> None:
+            self.table, self.unit = table, unit
+
+    point = SimpleNamespace(name="balance", load=lambda: Balance)
+    monkeypatch.setattr(registry, "entry_points", lambda group, name="": [point])
+    project = elsewhere(
+        'kind = "opcua"\nendpoint = "opc.tcp://127.0.0.1:48410/"',
+        'kind = "balance"\ntable = "weights.csv"\nunit = "kg"',
+    )
+
+    made = connector_of(project.connections[0], SystemClock())
+
+    assert (made.table, made.unit) == (str(tmp_path / "there" / "weights.csv"), "kg")

@@ -243,6 +243,8 @@ def record_of(project: Project, data: str, connection: str = "") -> Iterable[Any
         )
     given = fitting[0] if fitting else ConnectionSpec("record", "replay")
     mapping = {key: value for key, value in given.options.items() if key == "mapping"}
-    spec = ConnectionSpec(given.name, "replay", {**mapping, "file": str(path)}, given.where)
+    spec = ConnectionSpec(
+        given.name, "replay", {**mapping, "file": str(path)}, given.where, given.folder
+    )
     record: Iterable[Any] = connector_of(spec, SystemClock()).record
     return record

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +21,34 @@ settings.register_profile("search", deadline=None, max_examples=2000, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> tuple[str, int]:
+    """Address of an MQTT broker on this machine, started if need be; skipped where none is there.
+
+    It is shared: a test uses topics of its own.
+    """
+    address = ("127.0.0.1", 1883)
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if not _listens(address):
+        if program is None:
+            pytest.skip("no MQTT broker on 127.0.0.1:1883, and mosquitto is not installed")
+        subprocess.run([program, "-d", "-c", "/etc/mosquitto/mosquitto.conf"], check=False)
+        until = time.monotonic() + 5
+        while not _listens(address):
+            if time.monotonic() > until:
+                pytest.skip("mosquitto does not start with /etc/mosquitto/mosquitto.conf")
+            time.sleep(0.05)
+    return address
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

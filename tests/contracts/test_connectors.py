@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -16,6 +18,10 @@ from galenic.connect.check import CHECKS, Rig, check_connector, run_check
 from galenic.connect.connector import BAD_OUT_OF_RANGE, TagInfo, WriteResult
 from galenic.connect.files import CsvColumn, CsvFolder, CsvMapping
 from galenic.connect.memory import MemoryConnector
+from galenic.connect.mqtt.edge import EdgeNode
+from galenic.connect.mqtt.host import SparkplugHost
+from galenic.connect.mqtt.line import Broker, MqttLine
+from galenic.connect.mqtt.topics import MqttConnector
 from galenic.connect.opcua.client import OpcUaConnector
 from galenic.connect.opcua.server import TagServer
 from galenic.connect.reconnect import Backoff
@@ -112,6 +118,96 @@ def opcua(server: TagServer):
     return rig
 
 
+def sparkplug(port: int, folder):
+    """An edge node of ours at the broker, and the host behind a relay."""
+
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        relay = TcpRelay("127.0.0.1", port)
+        await relay.start()
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        edge = EdgeNode(
+            "127.0.0.1", name, "line1", TAGS, outbox=folder / f"{name}.db", tls=False, port=port,
+            on_write=up_to_12_mm, primary_host=name,
+        )  # fmt: skip
+        connector = SparkplugHost(
+            "127.0.0.1", name, name, nodes=["line1"], root="line1", tls=False, port=relay.port,
+            keepalive=1, timeout=1.0, queue=queue, backoff=Backoff(first=0.05, cap=0.2),
+        )  # fmt: skip
+        given = samples()
+
+        async def feed() -> None:
+            await edge.publish(given)
+
+        try:
+            async with edge:
+                yield Rig(
+                    connector, given, feed, lose=called(relay.cut), mend=called(relay.mend),
+                    freeze=called(relay.freeze), **WRITES,
+                )  # fmt: skip
+        finally:
+            await connector.close()
+            await relay.stop()
+
+    return rig
+
+
+def mqtt(port: int):
+    """A device that speaks JSON on a topic, and the connector behind a relay."""
+
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        relay = TcpRelay("127.0.0.1", port)
+        await relay.start()
+        name = f"galenic-test/{uuid.uuid4().hex[:12]}"
+        force = {
+            "topic": f"{name}/force", "unit": "kN", "value": "v", "time": "t",
+            "format": "unix_ns", "quality": "q",
+        }  # fmt: skip
+        depth = {"topic": f"{name}/depth", "unit": "mm", "time": "arrival", "write": f"{name}/set"}
+        connector = MqttConnector(
+            "127.0.0.1", {"Press.MainForce": force, "Press.FillDepth": depth}, tls=False,
+            port=relay.port, keepalive=1, timeout=1.0, queue=queue,
+            backoff=Backoff(first=0.05, cap=0.2),
+        )  # fmt: skip
+        given = samples()
+        given[4] = Sample(
+            given[4].tag, given[4].value, "kN", given[4].source_time, given[4].received_time,
+            Quality.UNCERTAIN, 0x40000000,
+        )  # fmt: skip
+        orders: asyncio.Queue[float] = asyncio.Queue()
+        broker = Broker("127.0.0.1", port, tls=False)
+        device = await MqttLine.dial(broker, lambda t, data, r: orders.put_nowait(float(data)))
+        await device.subscribe([(f"{name}/set", 1)])
+
+        async def act() -> None:
+            held = 8.0
+            while True:
+                asked = await orders.get()
+                held = asked if asked <= 12 else held
+                await device.publish(f"{name}/depth", repr(held).encode(), qos=1)
+
+        async def feed() -> None:
+            for s in given:
+                quality = "uncertain" if s.status else "good"
+                message = json.dumps({"v": s.value, "t": s.source_time, "q": quality})
+                await device.publish(f"{name}/force", message.encode(), qos=1)
+
+        acting = asyncio.ensure_future(act())
+        try:
+            yield Rig(
+                connector, given, feed, lose=called(relay.cut), mend=called(relay.mend),
+                freeze=called(relay.freeze), **WRITES,
+            )  # fmt: skip
+        finally:
+            acting.cancel()
+            await device.hang_up()
+            await connector.close()
+            await relay.stop()
+
+    return rig
+
+
 def called(function: Callable[[], object]):
     """``function`` as a coroutine function."""
 
@@ -122,9 +218,14 @@ def called(function: Callable[[], object]):
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", ["memory", "replay", "opcua", "files"])
-async def test_every_connector_passes_every_check(kind, check, server, tmp_path):
+@pytest.mark.parametrize("kind", ["memory", "replay", "opcua", "files", "sparkplug", "mqtt"])
+async def test_every_connector_passes_every_check(kind, check, server, request, tmp_path):
+    port = 0
+    if kind in ("sparkplug", "mqtt"):
+        _, port = request.getfixturevalue("mosquitto")
     factories = {
+        "sparkplug": sparkplug(port, tmp_path),
+        "mqtt": mqtt(port),
         "memory": memory,
         "replay": replay,
         "opcua": opcua(server),

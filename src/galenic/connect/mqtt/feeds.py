@@ -1,0 +1,115 @@
+"""Subscriptions of users to what a connection receives, and the latest of every tag."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from galenic.connect.connector import Gap
+from galenic.connect.queue import QueueState, SampleQueue
+from galenic.signals import Sample
+
+MOST_GAPS = 1000
+
+
+class Feeds:
+    """Passes samples on to those that asked for their tags; knows the latest of each tag.
+
+    Parameters
+    ----------
+    name : str
+        Of the connection, for messages.
+    capacity : int
+        Samples that one subscription may hold back.
+    """
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.latest: dict[str, Sample] = {}
+        self._open: list[tuple[frozenset[str], SampleQueue]] = []
+        self._by_tag: dict[str, list[SampleQueue]] = {}
+        self._closed = QueueState()
+        self._gaps: dict[tuple[str, int], Gap] = {}
+        self._unfilled: dict[str, Gap] = {}
+
+    def add(self, tags: Sequence[str]) -> tuple[frozenset[str], SampleQueue]:
+        """A subscription, which starts with the latest known of each tag."""
+        queue = SampleQueue(self.name, self.capacity)
+        queue.put(self.latest[tag] for tag in tags if tag in self.latest)
+        feed = (frozenset(tags), queue)
+        self._open.append(feed)
+        for tag in feed[0]:
+            self._by_tag.setdefault(tag, []).append(queue)
+        return feed
+
+    async def batches(
+        self, feed: tuple[frozenset[str], SampleQueue]
+    ) -> AsyncIterator[list[Sample]]:
+        """Its samples, until closed; leaving ends the subscription."""
+        tags, queue = feed
+        try:
+            async for batch in queue.batches():
+                yield batch
+        finally:
+            if feed in self._open:
+                self._open.remove(feed)
+                self._closed += QueueState(lost=queue.lost)
+                for tag in tags:
+                    self._by_tag[tag].remove(queue)
+
+    def deliver(self, samples: Sequence[Sample]) -> None:
+        """Pass on; a sample that is not historical and not older becomes the latest of its tag."""
+        waiting: dict[int, tuple[SampleQueue, list[Sample]]] = {}
+        for sample in samples:
+            if sample.historical:
+                self._fill(sample)
+            else:
+                before = self.latest.get(sample.tag)
+                # What says only that nothing is known must not hide a value of a slower clock.
+                if (
+                    before is None
+                    or before.value is None
+                    or sample.source_time >= before.source_time
+                ):
+                    self.latest[sample.tag] = sample
+            for queue in self._by_tag.get(sample.tag, ()):
+                waiting.setdefault(id(queue), (queue, []))[1].append(sample)
+        for queue, batch in waiting.values():
+            queue.put(batch)
+
+    def miss(self, tag: str, start: int, stop: int, reason: str) -> None:
+        """Tell that samples of a tag may be missing from ``start`` to ``stop`` [ns]."""
+        if not self._by_tag.get(tag):
+            return
+        gap = Gap(tag, start, stop, reason)
+        self._gaps[tag, start] = self._unfilled[tag] = gap
+        while len(self._gaps) > MOST_GAPS:
+            self._gaps.pop(next(iter(self._gaps)))
+
+    def _fill(self, sample: Sample) -> None:
+        gap = self._unfilled.get(sample.tag)
+        if gap is not None and gap.start <= sample.source_time <= gap.stop:
+            del self._unfilled[sample.tag]
+            if (gap.tag, gap.start) in self._gaps:
+                filled = Gap(gap.tag, gap.start, gap.stop, gap.reason, filled=True)
+                self._gaps[gap.tag, gap.start] = filled
+
+    def close(self) -> None:
+        """End every subscription after what it still holds."""
+        for _, queue in self._open:
+            queue.close()
+
+    @property
+    def subscribed(self) -> list[str]:
+        """Tags that somebody listens to."""
+        return [tag for tag, queues in self._by_tag.items() if queues]
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Spans in which samples may be missing."""
+        return tuple(self._gaps.values())
+
+    @property
+    def queue(self) -> QueueState:
+        """All subscriptions taken together."""
+        return sum((queue.state for _, queue in self._open), self._closed)

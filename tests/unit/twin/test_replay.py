@@ -347,7 +347,7 @@ def test_each_version_of_an_evolution_is_kept(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"estimator third\.py:estimator cannot be found"):
         site.replay()
     (tmp_path / "third.py").write_text(text)
-    again = site.run(start=T0 + 100 * SECOND)
+    again = site.run(start=evolved.now + 10 * SECOND)
     assert again.definition.identity(again.values) == evolved.definition.identity(evolved.values)
     assert [life.differences for life in site.replay()] == [[]]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from galenic.inference.morris import Morris
     from galenic.inference.nested import Nested
     from galenic.inference.sobol import Sobol
+    from galenic.modeling.variability import Population
 
 Array = npt.NDArray[np.float64]
 
@@ -65,6 +66,17 @@ class Factor:
     def log_normal(cls, path: Any, median: Any, sd: float) -> Factor:
         """The logarithm is normal with standard deviation ``sd`` (0.3 is about 30 %)."""
         return cls(str(path), "log-normal", median, sd)
+
+    @classmethod
+    def of_population(cls, population: Population) -> list[Factor]:
+        """The differences between individuals with reference covariates, without correlation."""
+        found = []
+        for term in population.between:
+            entry = population.system.entry(term.parameter)
+            typical = float(from_si(entry.value, entry.unit))
+            make = cls.log_normal if term.kind == "log-normal" else cls.normal
+            found.append(make(term.parameter, typical, term.sd))
+        return found
 
     def values(self, shares: Array, entry: Entry) -> Array:
         """The values [SI] below which the given shares of the distribution lie."""
@@ -194,7 +206,9 @@ class Study:
         measures = [item for item in self.of if isinstance(item, Measure)]
         paths = [str(item) for item in self.of if not isinstance(item, Measure)]
         outputs = list(dict.fromkeys([*paths, *(measure.path for measure in measures)]))
-        facts: dict[str, Any] = {"summaries": measures, "keep": bool(paths)} | dict(self.settings) | settings
+        facts: dict[str, Any] = (
+            {"summaries": measures, "keep": bool(paths)} | dict(self.settings) | settings
+        )
         return self.simulator.run_many(
             self.experiment, table, outputs, self.until, self.every, self.times, **facts
         )

@@ -224,6 +224,22 @@ def test_typical_values_of_a_population_may_be_unknown():
         assert_allclose(row, 2 * np.exp(0.3 * z + 0.2 * norm.ppf(share)), rtol=0.04)
 
 
+def test_the_differences_of_a_population_are_factors():
+    population = Population(Bolus(), between=[Between("V", 0.3), Between("CL", 0.5, "normal")])
+
+    volume, clearance = Factor.of_population(population)
+
+    entries = population.system.parameters
+    shares = np.array([0.025, 0.5, 0.975])
+    order = {entry.path: entry for entry in entries}
+    assert_allclose(
+        volume.values(shares, order["V"]), 0.05 * np.exp(0.3 * norm.ppf(shares)), rtol=1e-12
+    )
+    assert_allclose(
+        clearance.values(shares, order["CL"]) * 3.6e6, 5 + 0.5 * norm.ppf(shares), rtol=1e-12
+    )
+
+
 def test_the_same_seed_gives_the_same_study(ishigami):
     assert_array_equal(ishigami.sobol(64).first, ishigami.sobol(64).first)
     assert (ishigami.sobol(64).first != ishigami.sobol(64, seed=1).first).any()

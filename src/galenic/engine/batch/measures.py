@@ -55,14 +55,14 @@ class Measure:
         return f"{self.what} of {self.path}"
 
     @classmethod
-    def peak(cls, path: Any) -> Measure:
-        """The largest value."""
-        return cls(str(path), "peak", _peak)
+    def peak(cls, path: Any, since: Any = None, until: Any = None) -> Measure:
+        """The largest value, of all times or between two output times."""
+        return cls(str(path), _said("peak", since, until), _window(_peak, since, until))
 
     @classmethod
-    def trough(cls, path: Any) -> Measure:
-        """The smallest value."""
-        return cls(str(path), "trough", _trough)
+    def trough(cls, path: Any, since: Any = None, until: Any = None) -> Measure:
+        """The smallest value, of all times or between two output times."""
+        return cls(str(path), _said("trough", since, until), _window(_trough, since, until))
 
     @classmethod
     def at(cls, path: Any, time: Any) -> Measure:
@@ -70,9 +70,10 @@ class Measure:
         return cls(str(path), f"value at {time}", _At(duration(time)))
 
     @classmethod
-    def area(cls, path: Any) -> Measure:
+    def area(cls, path: Any, since: Any = None, until: Any = None) -> Measure:
         """The area under the curve by the trapezoidal rule, in the unit of the output times h."""
-        return cls(str(path), "area", _area, "area")
+        rule = _window(_area, since, until)
+        return cls(str(path), _said("area", since, until), rule, "area")
 
     @classmethod
     def share_above(cls, path: Any, limit: Any) -> Measure:
@@ -82,13 +83,14 @@ class Measure:
     def check(self, frame: Frame) -> None:
         """Whether output, time and limit are those of the run."""
         frame.place(self.path)
-        if isinstance(self.rule, _At) and self.rule.time not in frame.times:
-            nearest = min(frame.times, key=lambda time: abs(time - self.rule.time))  # type: ignore[attr-defined]
-            raise DataError(
-                f"{self.rule.time:g} s is no output time",
-                where=f"measure {self.name!r}",
-                hint=f"the nearest is {nearest:g} s",
-            )
+        for wanted in getattr(self.rule, "times", ()):
+            if wanted not in frame.times:
+                nearest = min(frame.times, key=lambda time: abs(time - wanted))
+                raise DataError(
+                    f"{wanted:g} s is no output time",
+                    where=f"measure {self.name!r}",
+                    hint=f"the nearest is {nearest:g} s",
+                )
         if isinstance(self.rule, _Above):
             frame.number(self.rule.limit, self.path)
 
@@ -138,11 +140,49 @@ def _area(times: Array, values: Array) -> Array:
     return np.asarray(np.trapezoid(values, times / _TIME.scale, axis=1))
 
 
+def _said(what: str, since: Any, until: Any) -> str:
+    """The name of a measure between two times."""
+    words = [what, *([f"from {since}"] if since is not None else [])]
+    return " ".join([*words, *([f"to {until}"] if until is not None else [])])
+
+
+def _window(rule: Rule, since: Any, until: Any) -> Rule:
+    if since is None and until is None:
+        return rule
+    edges = [None if edge is None else duration(edge) for edge in (since, until)]
+    return _Between(rule, *edges)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """A rule that sees the output times between two of them, both included."""
+
+    rule: Rule
+    since: float | None
+    until: float | None
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The output times that must be there."""
+        return tuple(edge for edge in (self.since, self.until) if edge is not None)
+
+    def __call__(self, times: Array, values: Array) -> Array:
+        low = -np.inf if self.since is None else self.since
+        high = np.inf if self.until is None else self.until
+        inside = (times >= low) & (times <= high)
+        return self.rule(times[inside], values[:, inside])
+
+
 @dataclass(frozen=True)
 class _At:
     """The value at an output time."""
 
     time: float
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The output time that must be there."""
+        return (self.time,)
 
     def __call__(self, times: Array, values: Array) -> Array:
         return values[:, int(np.flatnonzero(times == self.time)[0])]

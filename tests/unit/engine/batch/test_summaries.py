@@ -160,6 +160,10 @@ def test_measures_are_those_of_the_curves():
     assert_array_equal(taken(Measure.at("C", "2 h")), cube[:, 2, 0])
     assert_allclose(taken(Measure.area("C")), np.trapezoid(cube[:, :, 0], hours, axis=1))
     assert Measure.area("C").unit(frame()).text == "mg/L * h"
+    late = np.trapezoid(cube[:, 1:3, 0], hours[1:3], axis=1)
+    assert_allclose(taken(Measure.area("C", since="1 h", until="2 h")), late)
+    assert_array_equal(taken(Measure.peak("C", until="1 h")), cube[:, :2, 0].max(axis=1))
+    assert Measure.trough("C", since="1 h").name == "trough from 1 h of C"
 
 
 def test_the_share_of_time_above_a_limit_follows_straight_lines():
@@ -183,6 +187,7 @@ def test_the_share_of_time_above_a_limit_follows_straight_lines():
         (Attainment("C"), DataError),
         (Quantiles((0.5, 1.5)), DataError),
         (Measure.at("C", "3 h"), DataError),
+        (Measure.peak("C", since="90 min"), DataError),
         (Measure.share_above("C", "1 h"), UnitError),
     ],
 )

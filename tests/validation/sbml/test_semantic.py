@@ -99,6 +99,25 @@ def test_every_case_is_met_within_its_tolerance_or_refused_by_name(shared_data):
     assert all(REFUSED[name] in text for name, text in refused.items())
 
 
+def test_every_case_is_met_by_the_population_kernels_too(shared_data):
+    """Two equal individuals, so that lanes are filled and padded."""
+    excess = {}
+    for case in cases(shared_data):
+        if case.name in REFUSED:
+            continue
+        model = model_of(case)
+        system = model.flatten()
+        paths = [e.path for e in (*system.states, *system.algebraics, *system.outputs)]
+        result = Simulator(model).run_many(
+            None, 2, times=case.expected[:, 0], rtol=1e-8, outputs=paths
+        )
+        values: dict[str, Any] = constants(system)
+        values |= {path: np.asarray(result[path])[1] for path in paths}
+        excess[case.name] = case.excess(values, {entry.path for entry in system.entries()})
+
+    assert {name: share for name, share in excess.items() if not share <= 1} == {}
+
+
 @pytest.mark.skipif(compiler.compiler() is None, reason="no C compiler on this machine")
 def test_every_case_is_met_by_the_exported_c_too(shared_data, tmp_path):
     excess = {}

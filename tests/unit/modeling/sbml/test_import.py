@@ -462,7 +462,7 @@ def test_errors_of_the_document_are_told_with_their_line(tmp_path):
     with pytest.raises(DataError, match="nobody") as caught:
         import_sbml(path)
     assert re.fullmatch(r"built\.xml:\d+", caught.value.where)
-    with pytest.raises(DataError, match="no file"):
+    with pytest.raises(DataError, match="cannot read"):
         import_sbml(tmp_path / "none.xml")
 
 

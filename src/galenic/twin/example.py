@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from galenic.clock import SECOND
+from galenic.clock import SECOND, nanoseconds
 from galenic.connect.connector import BAD_NOT_WRITABLE, TagInfo, WriteResult
 from galenic.decision.goal import Goal
 from galenic.identity import generator
@@ -116,10 +116,10 @@ def watched_tank() -> TwinDefinition:
 class TankPlant:
     """The physical tank, simulated: Euler steps of its own, seeded noise, remote switch.
 
-    Without a heartbeat for 10 s it goes back to local control, as a line does.
+    Without a heartbeat for ``patience`` [s] it goes back to local control, as a line does.
     """
 
-    def __init__(self, start: int, seed: int = 1) -> None:
+    def __init__(self, start: int, seed: int = 1, patience: float = 10.0) -> None:
         self.time = start
         self.content = [1.0, 1.0]
         self.values: dict[str, Any] = {
@@ -128,6 +128,7 @@ class TankPlant:
         }  # fmt: skip
         self._beat = start
         self._seed = seed
+        self._patience = nanoseconds(patience)
 
     def tags(self) -> list[TagInfo]:
         return [
@@ -150,7 +151,7 @@ class TankPlant:
                 first + (self.values["Tank.Feed"] - first) / TAU,
                 second + (first - second) / TAU,
             ]
-            if self.time - self._beat > 10 * SECOND:
+            if self.time - self._beat > self._patience:
                 self.values["Tank.Remote"] = False
             samples += self._measured()
         return samples

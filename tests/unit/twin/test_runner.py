@@ -17,6 +17,7 @@ from galenic.records import open_site
 from galenic.signals import Compute, Computed, Correction, Record, Write
 from galenic.twin import resume
 from galenic.twin import runner as runner_module
+from galenic.twin.definition import TwinDefinition
 from galenic.twin.example import TankPlant, tank, watched_tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
@@ -29,10 +30,23 @@ from galenic.twin.writer import intended
 
 T0 = 1_800_000_000 * SECOND
 SPEED = 20.0
+PATIENCE = 10.0
+
+
+def steady() -> TwinDefinition:
+    """The tank, with limits of age that a busy machine does not reach at 20 times real time."""
+    wide = 10 * PATIENCE
+    bindings = tuple(replace(b, stale_after=wide) for b in tank().bindings)
+    guard = tank().guard
+    rules = tuple(
+        replace(rule, fresh=dict.fromkeys(rule.fresh, wide), expires=wide) for rule in guard.rules
+    )
+    remote = replace(guard.remote, grace=wide)
+    return replace(tank(), bindings=bindings, guard=replace(guard, rules=rules, remote=remote))
 
 
 def project(folder, definition=None, level=Level.SHADOW) -> Project:
-    spec = TwinSpec("tank-1", definition or tank(), {}, level)
+    spec = TwinSpec("tank-1", definition or steady(), {}, level)
     return Project(Site("test", folder), (ConnectionSpec("plc", "memory"),), (spec,))
 
 
@@ -41,7 +55,7 @@ class Bench:
 
     def __init__(self, folder, definition=None, start=T0, plant=None, workers=None):
         self.clock = PlantClock(SPEED, start)
-        self.plant = plant or TankPlant(start)
+        self.plant = plant or TankPlant(start, patience=10 * PATIENCE)
         self.connector = MemoryConnector(plant=self.plant, clock=self.clock, period=1.0, name="plc")
         self.project = project(folder, definition)
         self.runner = Runner(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import multiprocessing
+import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +122,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=work, args=(other, tuple(models), site), daemon=True, name="galenic-worker"
+            target=work, args=(other, tuple(models), site), name="galenic-worker"
         )
         self.process.start()
         other.close()
@@ -149,9 +153,16 @@ class Worker:
                 hint="it may have run out of memory",
             ) from error
 
+    def stop(self) -> None:
+        """Terminate the process, and those that its service has started."""
+        if self.process.pid is not None and self.process.is_alive():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.terminate()  # it may not have had the time to lead a group
+
     def end(self) -> None:
-        """Terminate the process."""
-        self.process.terminate()
+        """Terminate the process and wait for its end."""
+        self.stop()
         self.process.join(5)
         if self.process.is_alive():
             self.process.kill()
@@ -161,9 +172,8 @@ class Worker:
 
 def work(pipe: Connection, models: Sequence[str], site: str | None) -> None:
     """Serve tasks from ``pipe`` until the other side has closed it: main of a worker process."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; it ends its workers
+    os.setpgid(0, 0)  # what a service starts ends with it
     host = _host(models, site)
     while True:
         try:
@@ -220,6 +230,7 @@ class Workers:
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(limit)
         self._closed = False
+        atexit.register(self.close)  # a process may have children, so it is no daemon
 
     def warm(self) -> None:
         """Start one process ahead of the first call."""
@@ -247,7 +258,7 @@ class Workers:
                 raise Cancelled(f"{job.service} was cancelled")
             worker = self._idle() or Worker(self._models, self._site)
             self._busy.append(worker)
-            job.kill = worker.process.terminate
+            job.kill = worker.stop
             return worker
 
     def _idle(self) -> Worker | None:
@@ -270,10 +281,11 @@ class Workers:
 
     def close(self) -> None:
         """Terminate all processes."""
+        atexit.unregister(self.close)
         with self._lock:
             self._closed = True
             for worker in self._busy:
-                worker.process.terminate()
+                worker.stop()
             for worker in self._free:
                 worker.end()
             self._free.clear()

@@ -11,6 +11,7 @@ from galenic.twin.service import Service
 
 DEMO = '''
 """Services for tests of the surfaces."""
+import multiprocessing
 import os
 import time
 from typing import Annotated
@@ -41,6 +42,14 @@ def work(duration: Duration = "0.2 s", *, run: Run) -> Result:
     plot = Plot("p", Axis("t", [0, 1], "h"), (Series("c", [1, 2], "g", "measured"),))
     return Result("worked", {"draw": float(run.rng.random())}, [table], [plot],
                   [Artefact("a.txt", b"made", "text/plain")])
+
+@service("Have a child", stage="demo")
+def family(duration: Duration = "0 s", *, run: Run) -> dict:
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(duration,))
+    child.start()
+    run.progress(0.5, str(child.pid))
+    child.join()
+    return {"exit": Value(child.exitcode, "1")}
 
 @service("Break", stage="demo")
 def crash(how: str = "bug") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,28 @@ def test_equal_calls_give_equal_numbers_in_any_process(pooled, inline):
 
     assert first["draw"] == second["draw"]
     assert first.tables[0]["pid"] != second.tables[0]["pid"]
+
+
+def test_a_service_may_start_processes_of_its_own(pooled):
+    assert pooled.call("demo.family", {}, ADA, wait=60).outcome()["exit"] == 0
+
+
+def test_the_processes_of_a_service_end_when_it_is_cancelled(pooled):
+    job = pooled.call("demo.family", {"duration": "300 s"}, ADA, wait=0)
+    while not job.message:
+        assert not job.wait(0.05)
+    child = Path("/proc") / job.message / "stat"
+    assert child.exists()
+
+    pooled.cancel(job.id, ADA)
+
+    assert job.state == "cancelled"
+    for _ in range(600):  # it is told by a signal; nobody may be there to bury it
+        if not child.exists() or child.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the child still runs")
 
 
 def test_made_artefacts_can_be_fetched_by_hash(inline):

@@ -180,7 +180,7 @@ def bypass(page: Page, facts: Facts) -> None:
         ).props("outlined dense")
         box["minutes"] = ui.number(
             "for how many minutes (a day at most)", value=60, min=1, max=1440, on_change=tell
-        ).props("outlined dense suffix=min")
+        ).props("outlined dense")
         box["until"] = html("").classes("muted small").props("role=status")
         tell()
 

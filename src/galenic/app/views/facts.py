@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -35,9 +37,21 @@ class Facts:
         return entry.unit.text if entry is not None else "1"
 
     def meaning(self, path: str) -> str:
-        """What a quantity is, in words; its path where the model says nothing."""
+        """What a quantity is, in words; with its part where another one is called the same."""
+        words = self._words(path)
+        part = path.rpartition(".")[0]
+        return f"{words}, {part.replace('_', ' ')}" if part and words in self._shared else words
+
+    def _words(self, path: str) -> str:
+        """What the model says of a quantity; its path where it says nothing."""
         entry = self.twin.entries.get(path)
         return entry.meaning if entry is not None and entry.meaning else path
+
+    @cached_property
+    def _shared(self) -> set[str]:
+        """Words that more than one quantity of the pages has."""
+        counts = Counter(self._words(path) for path in self.offered())
+        return {words for words, count in counts.items() if count > 1}
 
     def declared(self, path: str, value: float) -> float:
         """A value in SI as one in the declared unit."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from nicegui import context, ui
@@ -26,8 +28,19 @@ PLACES = (
     ("/settings", "Settings", "e"),
 )
 PERIOD = 0.4  # seconds between looks for something new to show
-HEAD = """<link rel="stylesheet" href="/control-room/theme.css">
-<script defer src="/control-room/control-room.js"></script>"""
+STATIC = Path(__file__).parent / "static"
+
+
+def _address(name: str) -> str:
+    """Address of a file of the pages; it changes with the content, so browsers may keep it."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()
+    return f"/control-room/{name}?v={digest[:12]}"
+
+
+HEAD = (
+    f'<link rel="stylesheet" href="{_address("theme.css")}">'
+    f'<script defer src="{_address("control-room.js")}"></script>'
+)
 KEYS = (
     ("/", "search"),
     ("g t", "first twin"),
@@ -354,7 +367,8 @@ def confirm(
     reason: str = "",
 ) -> None:
     """A dialog for something that is recorded: what, why, and a button with the verb on it."""
-    with ui.dialog() as dialog, ui.card():
+    # of the page itself: where the button was may be made anew while a person still types
+    with context.client.content, ui.dialog() as dialog, ui.card():
         ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
         if explain:
             html(f'<p class="muted">{escape(explain)}</p>')
@@ -373,5 +387,5 @@ def confirm(
         with ui.element("div").classes("row").style("justify-content: flex-end"):
             button("Cancel", dialog.close)
             button(verb, act, main=True)
-    dialog.on("hide", dialog.clear)
+    dialog.on("hide", dialog.delete)
     dialog.open()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from nicegui import core, ui
 
@@ -25,7 +25,16 @@ DEFECT = {
     "found": "This page could not be made; that is a defect of ours.",
     "hint": "load it again; the server's log has the details for a report",
 }
-STATIC = Path(__file__).parent / "static"
+
+
+class Kept(StaticFiles):
+    """Files that a browser keeps for good: their address changes with their content."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """The file, to be kept."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 def mount(app: FastAPI) -> None:
@@ -34,7 +43,8 @@ def mount(app: FastAPI) -> None:
     To be called once all other routes are there. One web application per process can have pages.
     """
     room = Room(app)
-    app.mount("/control-room", StaticFiles(directory=STATIC), name="control-room")
+    static = GZipMiddleware(Kept(directory=frame.STATIC), minimum_size=500)
+    app.mount("/control-room", static, name="control-room")
     _pages(room)
     if room.feed is not None:
         core.app.on_startup(room.feed.start)

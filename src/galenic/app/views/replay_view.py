@@ -73,7 +73,7 @@ def choose(page: Page, facts: Facts) -> None:
         with ui.element("div").classes("row").style("justify-content: flex-end"):
             button("Cancel", dialog.close)
             button("Replay", go, main=True)
-    dialog.on("hide", dialog.clear)
+    dialog.on("hide", dialog.delete)
     dialog.open()
 
 

@@ -54,7 +54,8 @@ def watch_job(page: Page, id: str, place: ui.element, job: dict[str, Any]) -> No
     with place, ui.element("div").classes("card"):
         words = ui.label(_progress(job)).props("role=status")
         bar = ui.linear_progress(job["progress"], show_value=False).props('aria-label="progress"')
-        stop = button("Cancel", lambda: cancel(page, id))
+        with ui.element("div").classes("row"):
+            stop = button("Cancel", lambda: cancel(page, id))
         html(
             f'<p class="muted small">You may leave this page; the result will be at '
             f'<a href="/jobs/{escape(id)}">/jobs/{escape(id[:12])}…</a></p>'
@@ -62,7 +63,8 @@ def watch_job(page: Page, id: str, place: ui.element, job: dict[str, Any]) -> No
 
     async def look() -> None:
         now = await asyncio.to_thread(page.room.session.job, id)
-        words.text, bar.value = _progress(now), now["progress"]
+        since = shown.age((page.room.now() - now["created"]) / shown.SECOND)
+        words.text, bar.value = f"{_progress(now)}, for {since}", now["progress"]
         if now["state"] not in LIVE:
             timer.cancel()
             stop.delete()
@@ -87,7 +89,11 @@ async def cancel(page: Page, id: str) -> None:
 
 def show_job(page: Page, job: dict[str, Any]) -> None:
     """An ended job: what came of it."""
-    if job["state"] != "done":
+    if job["state"] == "cancelled":
+        frame.empty(
+            "It was cancelled.", f"Job {job['id']}; the ledger has it. Call it again above."
+        )
+    elif job["state"] != "done":
         error = job.get("error") or {"found": f"The service was {WORDS[job['state']]}."}
         frame.failed(error, f"job {job['id']}; it stands in the ledger under {job['service']}")
     if job.get("result"):
@@ -104,7 +110,7 @@ def show_result(result: dict[str, Any], name: str) -> None:
             for plot in result["plots"]:
                 width = "span-12" if len(result["plots"]) == 1 else "span-6"
                 with ui.element("figure").classes(f"card {width}").style("margin: 0"):
-                    with ui.element("div").classes("row spread"):
+                    with ui.element("div").classes("row spread pair"):
                         html(f"<h3>{escape(plot['title'])}</h3>")
                         holder: dict[str, Any] = {}
                         downloads(plot["title"], name, plot, holder)
@@ -184,7 +190,9 @@ def plot_options(plot: dict[str, Any]) -> dict[str, Any]:
     series: list[dict[str, Any]] = []
     for number, one in enumerate(plot["y"]):
         if one.get("lower") and one.get("upper"):
-            fill = "alternative-soft" if one.get("style") == "line" else "accent-soft"
+            fill = (
+                "alternative-soft" if one.get("style") in ("line", "alternative") else "accent-soft"
+            )
             edges = zip(x["data"], one["lower"], one["upper"], strict=True)
             kept = [row for row in edges if None not in row]
             times, low, high = ([row[k] for row in kept] for k in range(3))

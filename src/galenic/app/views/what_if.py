@@ -135,7 +135,7 @@ class WhatIf:
                 with ui.element("figure").classes("card span-6").style("margin: 0"):
                     words = self.facts.meaning(plot["title"])
                     both, holder = side_by_side(plot), dict[str, Any]()
-                    with ui.element("div").classes("row spread"):
+                    with ui.element("div").classes("row spread pair"):
                         html(f"<h3>{escape(words)}</h3>")
                         downloads(f"what-if {words}", self.facts.id, both, holder)
                     chart = ui.echart(plot_options(both), renderer="svg")
@@ -156,11 +156,7 @@ class WhatIf:
                     self.facts.meaning(path),
                     Html(shown.value_html(shown.number(a, spread), unit)),
                     Html(shown.value_html(shown.with_spread(b, spread), unit)),
-                    Html(
-                        shown.value_html(
-                            ("+" if b >= a else "−") + shown.number(abs(b - a), spread / 10), unit
-                        )
-                    ),
+                    Html(shown.value_html(_apart(b - a, spread), unit)),
                     inside,
                 ]
             )
@@ -211,6 +207,20 @@ class WhatIf:
         )
 
 
+def _apart(change: float, spread: float) -> str:
+    """A difference with its sign, to a tenth of the uncertainty.
+
+    Examples
+    --------
+    >>> _apart(-0.021, 0.08), _apart(0.0004, 0.08)
+    ('−0.021', '0')
+    """
+    text = shown.number(abs(change), spread / 10)
+    if not text.strip("0."):
+        return "0"
+    return ("+" if change > 0 else "−") + text
+
+
 def _within(limits: tuple[float, float] | None, value: float) -> str:
     if limits is None:
         return ""
@@ -222,7 +232,10 @@ def _within(limits: tuple[float, float] | None, value: float) -> str:
 def side_by_side(plot: Mapping[str, Any]) -> dict[str, Any]:
     """The plot of a comparison with plain names for its two curves."""
     now, then = plot["y"]
-    return {**plot, "y": [{**now, "name": "as it runs"}, {**then, "name": "changed"}]}
+    return {
+        **plot,
+        "y": [{**now, "name": "as it runs"}, {**then, "name": "changed", "style": "alternative"}],
+    }
 
 
 def what_if_tab(page: Page, facts: Facts) -> None:

@@ -1,0 +1,342 @@
+"""Populations in compiled kernels: individuals per second and core, compile time, peers.
+
+The four problems are those whose reference values the tests hold: (a) oral two-compartment
+kinetics, seven doses; (b) a physiological model, 18 states; (c) target-mediated disposition,
+stiff; (d) a chromatography column, 201 states. All run at rtol 1e-6, atol 1e-8; the error is the
+median over individuals of the largest mixed error |y - r| / (|r| + 1e-3 peak) against the kernel
+at rtol 1e-10. Peers get the loosest tolerance that reaches the error of the kernel.
+CPU time of one thread, runs of the compared programs in turns, medians.
+
+    python benchmarks/population.py [--quick] [--baseline FOLDER] [--peers]
+
+``FOLDER`` holds ``problems.py`` and ``prototype_engine.py`` of an earlier engine to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from types import ModuleType
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from galenic.engine.native import Control, compile_kernel
+from galenic.engine.native import kernel as kernels
+from galenic.engine.tape import Tape
+
+RTOL, ATOL = 1e-6, 1e-8
+COUNTS = {"a": 4000, "b": 2000, "c": 2000, "d": 64}
+METHODS = {"a": "exact", "b": "rodas5p", "c": "rodas5", "d": "rodas5p"}
+COMPILE_LIMITS = {"b": 0.5, "d": 3.0}
+WARM_LIMIT = 0.05
+Figures = dict[str, dict[str, Any]]
+
+
+def main(quick: bool = False) -> Figures:
+    """Throughput of the four problems and compile times, cold and warm."""
+    figures: Figures = {}
+    for name in COUNTS:
+        case = _case(name, quick)
+        figures |= _compile_times(name, case)
+        for method in dict.fromkeys((METHODS[name], "rodas5p")):
+            figures |= _throughput(name, case, method, 1 if quick else 5)
+    return figures
+
+
+def _problems() -> ModuleType:
+    """The problem definitions beside the tests that check them against published values."""
+    path = Path(__file__).parents[1] / "tests/unit/engine/native/problems.py"
+    return _module("population_problems", path)
+
+
+def _module(name: str, path: Path) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+def _case(name: str, quick: bool) -> Any:
+    made = {"a": "two_compartments", "b": "whole_body", "c": "target_mediated", "d": "column"}
+    count = max(COUNTS[name] // 10, 16) if quick else COUNTS[name]
+    return getattr(_problems(), made[name])(count)
+
+
+def _compile_times(name: str, case: Any) -> Figures:
+    before = os.environ.get("GALENIC_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GALENIC_CACHE"] = folder
+        try:
+            cold = compile_kernel(case.problem)
+            kernels._loaded.clear()
+            warm = compile_kernel(case.problem)
+        finally:
+            os.environ.pop("GALENIC_CACHE")
+            if before is not None:
+                os.environ["GALENIC_CACHE"] = before
+    limit = {"limit": COMPILE_LIMITS[name]} if name in COMPILE_LIMITS else {}
+    return {
+        f"{name} compile": {"value": cold.seconds, "unit": "s"} | limit,
+        f"{name} warm start": {"value": warm.seconds, "unit": "s", "limit": WARM_LIMIT},
+    }
+
+
+def solve(case: Any, method: str, rtol: float = RTOL, **more: Any) -> Any:
+    """All individuals of a case in the kernel of a method."""
+    kernel = compile_kernel(case.problem, method)
+    count = len(case.theta)
+    return kernel.run(
+        case.theta, case.times, case.events(count), rtol=rtol, atol=ATOL * rtol / RTOL,
+        control=Control(), **more,
+    )  # fmt: skip
+
+
+def _throughput(name: str, case: Any, method: str, repeats: int) -> Figures:
+    solve(case, method)
+    times = [_seconds(lambda: solve(case, method)) for _ in range(repeats)]
+    found = solve(case, method)
+    label = f"{name} {method}"
+    return {
+        label: {"value": len(case.theta) / median(times), "unit": "1/s"},
+        f"{label} error": {"value": error(found.values, _exact(name, case)), "unit": "1"},
+        f"{label} steps": {"value": float(found.accepted.mean()), "unit": "1"},
+    }
+
+
+_references: dict[tuple[str, int], Any] = {}
+
+
+def _exact(name: str, case: Any) -> Any:
+    key = name, len(case.theta)
+    if key not in _references:
+        tight = 1e-8 if name == "d" else 1e-10
+        _references[key] = solve(case, "rodas5p", tight).values
+    return _references[key]
+
+
+def error(values: Any, reference: Any) -> float:
+    """The median over individuals of the largest mixed error."""
+    peak = np.abs(reference).max(axis=1, keepdims=True)
+    peak = np.maximum(peak, 1e-3 * peak.max(axis=0, keepdims=True))
+    mixed = np.abs(values - reference) / (np.abs(reference) + 1e-3 * peak + 1e-300)
+    return float(np.median(mixed.max(axis=(1, 2))))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    begin = process_time()
+    work()
+    return process_time() - begin
+
+
+def compare_with_baseline(folder: Path, quick: bool) -> None:
+    """The kernel and an earlier engine in turns."""
+    sys.path.insert(0, str(folder))
+    problems = _module("baseline_problems", folder / "problems.py")
+    engine = _module("baseline_engine", folder / "prototype_engine.py")
+    for name in COUNTS:
+        case = _case(name, quick)
+        old = getattr(problems, f"prob_{name}")(len(case.theta))
+        assert np.allclose(old.theta, case.theta), "the samples differ"
+        before = min(
+            (engine.Engine(old, L=lanes) for lanes in (4, 8)),
+            key=lambda one: min(_seconds(lambda: one.run()) for _ in range(3)),
+        )
+        for method in dict.fromkeys((METHODS[name], "rodas5p")):
+            solve(case, method)
+            pairs = [
+                (_seconds(lambda: solve(case, method)), _seconds(before.run))  # noqa: B023
+                for _ in range(3 if quick else 9)
+            ]
+            ratio = median(theirs / ours for ours, theirs in pairs)
+            speed = len(case.theta) / median(ours for ours, _ in pairs)
+            mine = error(solve(case, method).values, _exact(name, case))
+            theirs = error(np.asarray(before.run()).reshape(_exact(name, case).shape),
+                           _before(case))  # fmt: skip
+            print(
+                f"{name} {method:8} {speed:10.0f}/s  {ratio:6.2f} times the baseline  "
+                f"error {mine:.1e} against {theirs:.1e}"
+            )
+
+
+def _before(case: Any) -> Any:
+    """Reference values with outputs at doses taken before them, as the baseline gives them."""
+    return solve(case, "rodas5p", 1e-8 if case.problem.n > 100 else 1e-10, before=True).values
+
+
+def compare_with_peers(quick: bool) -> None:
+    """Other tools on the first individuals, at the loosest tolerance that gives the same error."""
+    for name in COUNTS:
+        case = _case(name, True)
+        method = METHODS[name]
+        whole = _throughput(name, case, method, 3)[f"{name} {method}"]["value"]
+        aim = error(solve(case, method).values, _exact(name, case))
+        aim = max(aim, error(solve(case, "rodas5p").values, _exact(name, case)))
+        count = 2 if quick or name == "d" else 8
+        reference = _exact(name, case)[:count]
+        for peer, solver in _peers(case).items():
+            for rtol in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10):
+                values: list[Any] = []
+                seconds = _seconds(lambda: values.extend(_some(solver, case, count, rtol)))  # noqa: B023
+                reached = error(np.array(values), reference)
+                if reached <= 1.2 * aim:
+                    break
+            speed = count / seconds
+            print(
+                f"{name} {peer:22} {speed:9.2f}/s at rtol {rtol:.0e}, error {reached:.1e}; "
+                f"kernel ({method}) {whole:.0f}/s: {whole / speed:.0f} times"
+            )
+
+
+def _some(solver: Callable[..., Any], case: Any, count: int, rtol: float) -> list[Any]:
+    return [solver(case.theta[i], rtol) for i in range(count)]
+
+
+def _peers(case: Any) -> dict[str, Callable[[Any, float], Any]]:
+    """Name -> solver(theta, rtol) -> values (times, outputs)."""
+    source = _python_source(case.problem)
+    plain = _compiled_python(source)
+    peers: dict[str, Callable[[Any, float], Any]] = {"casadi cvodes": _casadi_solver(case)}
+    try:
+        import numba
+    except ImportError:
+        if case.problem.n < 100:
+            peers["scipy LSODA, python"] = _scipy_solver(case, plain)
+        return peers
+    peers["scipy LSODA, numba"] = _scipy_solver(case, numba.njit(plain))
+    return peers
+
+
+def _legs(case: Any) -> list[tuple[float, float, list[tuple[int, float]], Any]]:
+    """(begin, end, doses at the begin, output times in [begin, end)), the last one closed."""
+    begins = sorted({0.0, *(time for time, _, _ in case.doses)})
+    ends = [*begins[1:], float(case.times[-1])]
+    legs = []
+    for begin, end in zip(begins, ends, strict=True):
+        doses = [(index, amount) for time, index, amount in case.doses if time == begin]
+        inside = case.times[(case.times >= begin) & (case.times < end)]
+        legs.append((begin, end, doses, inside))
+    return legs
+
+
+def _march(case: Any, theta: Any, leg: Callable[[Any, Any, float, Any], Any]) -> Any:
+    """Values from a function (x, theta, begin, nodes) -> states at the nodes."""
+    output = ca.Function("y", [case.problem.x, case.problem.theta], [case.problem.y])
+    start = ca.Function("x0", [case.problem.theta], [ca.densify(case.problem.x0)])
+    x = np.array(start(theta)).ravel()
+    rows: list[Any] = []
+    for begin, end, doses, inside in _legs(case):
+        for index, amount in doses:
+            x[index] += amount
+        nodes = np.append(inside[inside > begin], end)
+        states = leg(x, theta, begin, nodes)
+        if len(inside) and inside[0] == begin:
+            rows.append(x.copy())
+        kept = len(inside[inside > begin])
+        rows += list(states[:kept])
+        x = np.array(states[-1])
+    rows.append(x)
+    return np.array(output(np.array(rows).T, theta)).T
+
+
+def _casadi_solver(case: Any) -> Callable[[Any, float], Any]:
+    problem = case.problem
+    made: dict[Any, Any] = {}
+
+    def integrator(span: tuple[float, ...], rtol: float) -> Any:
+        if (span, rtol) not in made:
+            options = {"reltol": rtol, "abstol": ATOL * rtol / RTOL, "max_num_steps": 100_000}
+            dae = {"x": problem.x, "p": problem.theta, "ode": problem.ode}
+            made[span, rtol] = ca.integrator("leg", "cvodes", dae, 0, list(span), options)
+        return made[span, rtol]
+
+    def solver(theta: Any, rtol: float) -> Any:
+        def leg(x: Any, theta: Any, begin: float, nodes: Any) -> Any:
+            found = integrator(tuple(nodes - begin), rtol)(x0=x, p=theta)
+            return np.array(found["xf"]).T
+
+        return _march(case, theta, leg)
+
+    for rtol in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10):  # made before anything is timed
+        for begin, end, _, inside in _legs(case):
+            integrator(tuple(np.append(inside[inside > begin], end) - begin), rtol)
+    return solver
+
+
+def _scipy_solver(case: Any, slope: Callable[..., Any]) -> Callable[[Any, float], Any]:
+    from scipy.integrate import odeint
+
+    slope(0.0, np.zeros(case.problem.n), case.theta[0])
+
+    def solver(theta: Any, rtol: float) -> Any:
+        def leg(x: Any, theta: Any, begin: float, nodes: Any) -> Any:
+            grid = np.append(begin, nodes)
+            return odeint(
+                slope, x, grid, args=(theta,), tfirst=True, rtol=rtol, atol=ATOL * rtol / RTOL,
+                mxstep=100_000,
+            )[1:]  # fmt: skip
+
+        return _march(case, theta, leg)
+
+    return solver
+
+
+def _python_source(problem: Any) -> str:
+    """The right-hand side as a Python function of (t, x, p)."""
+    tape = Tape(ca.Function("f", [problem.x, problem.theta], [problem.ode]))
+    forms = {
+        "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
+        "sq": "{0} * {0}", "twice": "2.0 * {}", "inv": "1.0 / {}", "pow": "{} ** {}",
+        "copy": "{}",
+    }  # fmt: skip
+    lines = ["def f(t, x, p):", f"    out = np.empty({problem.n})"]
+    for step in tape.instructions:
+        if step.name == "input":
+            lines.append(f"    w{step.slot} = {'xp'[step.place[0]]}[{step.place[1]}]")
+        elif step.name == "const":
+            lines.append(f"    w{step.slot} = {step.value!r}")
+        elif step.name == "output":
+            lines.append(f"    out[{step.place[1]}] = w{step.slot}")
+        else:
+            body = forms[step.name].format(*(f"w{i}" for i in step.arguments))
+            lines.append(f"    w{step.slot} = {body}")
+    return "\n".join([*lines, "    return out"])
+
+
+def _compiled_python(source: str) -> Callable[..., Any]:
+    space: dict[str, Any] = {"np": np}
+    exec(source, space)
+    slope: Callable[..., Any] = space["f"]
+    return slope
+
+
+def _show(figures: Figures) -> None:
+    for name, figure in figures.items():
+        print(f"{name:24} {figure['value']:12.4g} {figure['unit']}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer individuals and repeats")
+    parser.add_argument("--baseline", type=Path, help="folder of an earlier engine")
+    parser.add_argument("--peers", action="store_true", help="other tools as well")
+    options = parser.parse_args()
+    began = perf_counter()
+    if options.baseline:
+        compare_with_baseline(options.baseline, options.quick)
+    elif options.peers:
+        compare_with_peers(options.quick)
+    else:
+        _show(main(options.quick))
+    print(f"{perf_counter() - began:.0f} s")

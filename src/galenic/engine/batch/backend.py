@@ -102,7 +102,9 @@ class Single:
             self.simulator = Simulator(plan.system)
             self.simulator.integrators = self.counter = _Counting(self.simulator.compiled)
             compiled = self.simulator.compiled
-            self.timelines = [Timeline(compiled, experiment) for experiment in plan.experiments]
+            self.timelines = [
+                Timeline(compiled, experiment) for experiment in plan.schedules.experiments
+            ]
         self.place = {time: i for i, time in enumerate(plan.frame.times)}
         self.paths = [column.path for column in plan.frame.columns]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from galenic.engine.batch.backend import CASADI, EXACT, SINGLE, Solved, Status, vectors
 from galenic.engine.batch.plan import Block, Method, Plan
-from galenic.engine.compile import Compiled, compile_system
+from galenic.engine.compile import compile_system
 from galenic.engine.timeline import Change, Timeline
 from galenic.errors import GalenicError
 
@@ -32,39 +33,31 @@ _REASONS = {
     "ALGEBRAIC": "no consistent algebraic values",
     "CHATTERING": "an event fires without end",
 }
-_problems: OrderedDict[str, Problem] = OrderedDict()
-_kernels: OrderedDict[tuple[str, str], Kernel] = OrderedDict()
+Content = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+_problems: OrderedDict[Content, Problem] = OrderedDict()
+_kernels: OrderedDict[tuple[Content, str], Kernel] = OrderedDict()
 _making = RLock()
+
+
+def content(plan: Plan) -> Content:
+    """What the machine code of a plan depends on."""
+    outputs = tuple(column.path for column in plan.frame.columns)
+    return (plan.system.identity, outputs, plan.schedules.ramped, plan.schedules.infused)
 
 
 def problem(plan: Plan) -> Problem:
     """The kernel problem of a plan: outputs, inputs that ramp, states that are infused."""
     from galenic.engine.native import Problem
 
-    key = plan.identity
     with CASADI, _making:
+        key = content(plan)
         if key not in _problems:
-            compiled = compile_system(plan.system)
-            ramped, infused = _driven(compiled, plan)
-            outputs = [column.path for column in plan.frame.columns]
+            _, outputs, ramped, infused = key
             _problems[key] = Problem.of_system(plan.system, outputs, ramped, infused)
             while len(_problems) > _KEPT:
                 _problems.popitem(last=False)
         _problems.move_to_end(key)
         return _problems[key]
-
-
-def _driven(compiled: Compiled, plan: Plan) -> tuple[list[str], list[str]]:
-    """Paths of inputs that any schedule ramps, and of states that any infuses."""
-    ramped: dict[str, None] = {}
-    infused: dict[str, None] = {}
-    for experiment in plan.experiments:
-        for span in Timeline(compiled, experiment).spans:
-            if span.kind == "ramp":
-                ramped[compiled.system.inputs[span.index].path] = None
-            elif span.kind == "state":
-                infused[compiled.system.states[span.index].path] = None
-    return list(ramped), list(infused)
 
 
 def is_linear(plan: Plan) -> bool:
@@ -90,8 +83,8 @@ def kernel(plan: Plan, method: str) -> Kernel:
     """The compiled kernel of a plan and method; made once per process."""
     from galenic.engine.native import compile_kernel
 
-    key = (plan.identity, method)
     with CASADI, _making:
+        key = (content(plan), method)
         if key not in _kernels:
             _kernels[key] = compile_kernel(problem(plan), method=method)
             while len(_kernels) > _KEPT:
@@ -110,9 +103,10 @@ def machine(plan: Plan) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The events of one schedule; the value of row r is ``value + share * theta[of]`` (of >= 0).
+    """The events of all schedules: number ``s`` has ``length[s]`` rows, from ``first[s]`` on.
 
-    ``theta`` holds runtime parameters that are changed before the start.
+    The value of a row is ``value + share * theta[of]`` where ``of`` is not negative. ``theta``
+    holds the runtime parameters that a schedule changes before its start, by its number.
     """
 
     time: Array
@@ -121,15 +115,26 @@ class Rows:
     value: Array
     share: Array
     of: Indices
-    theta: tuple[tuple[int, float], ...]
+    first: Indices
+    length: Indices
+    theta: dict[int, list[tuple[int, float]]]
 
-    def __len__(self) -> int:
-        return len(self.time)
+    @classmethod
+    def of_writers(cls, writers: Sequence[_Writer]) -> Rows:
+        """The rows that writers found, one after the other."""
+        found = [row for writer in writers for row in writer.found]
+        columns = list(zip(*found, strict=True)) or [()] * 6
+        times, values, shares = (np.array(columns[k], np.float64) for k in (0, 3, 4))
+        kinds, indices, of = (np.array(columns[k], np.int64) for k in (1, 2, 5))
+        length = np.array([len(writer.found) for writer in writers], np.int64)
+        theta = {number: writer.theta for number, writer in enumerate(writers) if writer.theta}
+        first = np.cumsum(length) - length
+        return cls(times, kinds, indices, values, shares, of, first, length, theta)
 
     @cached_property
     def is_common(self) -> bool:
         """Whether all individuals get the same values."""
-        return not (self.of >= 0).any()
+        return len(self.length) == 1 and not (self.of >= 0).any()
 
 
 class Lanes:
@@ -146,10 +151,12 @@ class Lanes:
         self.problem = problem(plan)
         self.compiled = compile_system(plan.system)
         with CASADI:
-            self.schedules = [
-                _Writer(self, Timeline(self.compiled, experiment)).rows()
-                for experiment in plan.experiments
-            ]
+            self.rows = Rows.of_writers(
+                [
+                    _Writer(self, Timeline(self.compiled, experiment))
+                    for experiment in plan.schedules.experiments
+                ]
+            )
 
     def solve(self, block: Block, method: Method) -> Solved:
         """The individuals of a block in lanes; what fails is NaN and has a reason."""
@@ -203,10 +210,9 @@ class Lanes:
             (u, "input", self.compiled.system.inputs),
         ):
             theta[:, [layout[kind, entry.path] for entry in entries]] = values
-        for number, schedule in enumerate(self.schedules):
-            mine = block.schedule == number
-            for index, value in schedule.theta:
-                theta[mine, index] = value
+        for number in set(block.schedule.tolist()) & set(self.rows.theta):
+            for index, value in self.rows.theta[number]:
+                theta[block.schedule == number, index] = value
         return np.ascontiguousarray(theta)
 
     def _states(self, block: Block, theta: Array) -> Array | None:
@@ -231,25 +237,21 @@ class Lanes:
         """The schedules of the individuals: stored once where all get the same."""
         from galenic.engine.native import Events
 
-        if not any(len(schedule) for schedule in self.schedules):
+        rows = self.rows
+        if not len(rows.time):
             return None
-        if len(self.schedules) == 1 and self.schedules[0].is_common:
-            only = self.schedules[0]
-            return Events.shared(len(block), only.time, only.kind, only.index, only.value)
-        lengths = np.array([len(schedule) for schedule in self.schedules])
-        begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        offsets = np.concatenate([[0], np.cumsum(lengths[block.schedule])]).astype(np.int64)
-        rows = np.arange(offsets[-1]) - np.repeat(
-            offsets[:-1] - begins[block.schedule], lengths[block.schedule]
+        if rows.is_common:
+            return Events.shared(len(block), rows.time, rows.kind, rows.index, rows.value)
+        length = rows.length[block.schedule]
+        offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        places = np.arange(offsets[-1]) + np.repeat(
+            rows.first[block.schedule] - offsets[:-1], length
         )
-        who = np.repeat(np.arange(len(block)), lengths[block.schedule])
-        time, kind, index, value, share, of = (
-            np.concatenate([getattr(schedule, name) for schedule in self.schedules])[rows]
-            for name in ("time", "kind", "index", "value", "share", "of")
-        )
+        who = np.repeat(np.arange(len(block)), length)
+        value, of = rows.value[places], rows.of[places]
         own = of >= 0
-        value[own] += share[own] * theta[who[own], of[own]]
-        return Events(offsets, time, kind, index, value)
+        value[own] += rows.share[places][own] * theta[who[own], of[own]]
+        return Events(offsets, rows.time[places], rows.kind[places], rows.index[places], value)
 
 
 _OFFSETS = {"state": 0, "algebraic": 1}
@@ -259,6 +261,9 @@ class _Writer:
     """Writes a timeline as rows of events, in the order in which ``March`` applies them."""
 
     def __init__(self, lanes: Lanes, timeline: Timeline) -> None:
+        from galenic.engine.native import Kind
+
+        self.kinds = {kind.name: int(kind) for kind in Kind}
         self.problem, self.compiled, self.timeline = lanes.problem, lanes.compiled, timeline
         self.layout = lanes.problem.layout
         self.stop = lanes.plan.frame.times[-1]
@@ -269,8 +274,14 @@ class _Writer:
         )
         self.infused = sorted({s.index for s in timeline.spans if s.kind == "state"})
         self.found: list[tuple[float, int, int, float, float, int]] = []  # as in Rows
+        self.theta = [
+            (self.layout["parameter", self.compiled.system.parameters[c.index].path], c.value)
+            for c in timeline.at(0.0)
+            if c.kind == "parameter"
+        ]
+        self._write()
 
-    def rows(self) -> Rows:
+    def _write(self) -> None:
         """All rows up to the end of the run."""
         due: dict[float, list[int]] = {}
         for time, rule in self.timeline.scheduled(0.0, self.stop):
@@ -278,18 +289,10 @@ class _Writer:
         for time in self.timeline.breakpoints(0.0, self.stop):
             for change in self.timeline.at(time):
                 self._change(time, change)
-            self._drives(time)
+            if self.touched or self.infused:
+                self._drives(time)
             for rule in due.get(time, ()):
                 self._put(time, "RESET", rule, 0.0)
-        start = {
-            self.layout["parameter", self.compiled.system.parameters[c.index].path]: c.value
-            for c in self.timeline.at(0.0)
-            if c.kind == "parameter"
-        }
-        columns = list(zip(*self.found, strict=True)) or [()] * 6
-        times, values, shares = (np.array(columns[k], np.float64) for k in (0, 3, 4))
-        kinds, indices, of = (np.array(columns[k], np.int64) for k in (1, 2, 5))
-        return Rows(times, kinds, indices, values, shares, of, tuple(start.items()))
 
     def _change(self, time: float, change: Change) -> None:
         if change.kind == "state":
@@ -319,7 +322,5 @@ class _Writer:
     def _put(
         self, time: float, kind: str, index: int, value: float, share: float = 0.0, of: int = -1
     ) -> None:
-        from galenic.engine.native import Kind
-
         of = of if share != 0.0 else -1
-        self.found.append((time, int(Kind[kind]), index, float(value), float(share), of))
+        self.found.append((time, self.kinds[kind], index, float(value), float(share), of))

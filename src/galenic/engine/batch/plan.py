@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from galenic.engine.batch.individuals import Individuals, Place
 from galenic.engine.batch.summaries import Frame, Summary
+from galenic.engine.compile import compile_system
 from galenic.engine.experiment import Experiment
+from galenic.engine.timeline import Timeline
 from galenic.identity import canonical_json, content_hash
 from galenic.modeling.system import System
 
@@ -41,6 +43,36 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
+class Schedules:
+    """The different experiments of a run, checked against its model.
+
+    ``ramped`` are the paths of inputs that any of them ramps, ``infused`` those of states that get
+    a rate.
+    """
+
+    experiments: tuple[Experiment, ...]
+    ramped: tuple[str, ...]
+    infused: tuple[str, ...]
+    identity: str
+
+    @classmethod
+    def of(cls, system: System, experiments: tuple[Experiment, ...]) -> Schedules:
+        """The schedules of a model; wrong names and units are found here."""
+        compiled = compile_system(system)
+        spans = {
+            (span.kind, span.index)
+            for experiment in experiments
+            for span in Timeline(compiled, experiment).spans
+        }
+        return cls(
+            experiments,
+            tuple(e.path for i, e in enumerate(system.inputs) if ("ramp", i) in spans),
+            tuple(e.path for i, e in enumerate(system.states) if ("state", i) in spans),
+            content_hash(canonical_json([experiment.to_dict() for experiment in experiments])),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A run of many individuals: everything but the individuals themselves.
 
@@ -48,8 +80,8 @@ class Plan:
     ----------
     system : System
         The model; travels as bytes.
-    experiments : tuple of Experiment
-        The different schedules; each individual has the number of one.
+    schedules : Schedules
+        What is done; each individual has the number of one schedule.
     frame : Frame
         Output times and columns.
     picks : tuple of (kind, index)
@@ -71,7 +103,7 @@ class Plan:
     """
 
     system: System
-    experiments: tuple[Experiment, ...]
+    schedules: Schedules
     frame: Frame
     picks: tuple[tuple[str, int], ...]
     places: tuple[Place, ...]
@@ -88,7 +120,7 @@ class Plan:
         """Hash of the model, the schedules, the outputs and the methods."""
         facts = {
             "system": self.system.identity,
-            "experiments": [experiment.to_dict() for experiment in self.experiments],
+            "schedules": self.schedules.identity,
             "times": list(self.frame.times),
             "picks": [list(pick) for pick in self.picks],
             "places": [[place.kind, place.index] for place in self.places],

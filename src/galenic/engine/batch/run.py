@@ -18,7 +18,7 @@ from galenic.engine.batch.backend import EXACT, SINGLE
 from galenic.engine.batch.individuals import Individuals
 from galenic.engine.batch.lanes import is_linear, machine, obstacle
 from galenic.engine.batch.pilot import STAGES, Choice, choose
-from galenic.engine.batch.plan import Method, Plan, blocks, rows_of_block
+from galenic.engine.batch.plan import Method, Plan, Schedules, blocks, rows_of_block
 from galenic.engine.batch.quantiles import Quantiles
 from galenic.engine.batch.result import Record, Trajectories
 from galenic.engine.batch.spread import Spread, workers_of
@@ -26,7 +26,6 @@ from galenic.engine.batch.storage import check_keep, storage
 from galenic.engine.batch.summaries import Frame, Moments, Summary
 from galenic.engine.batch.work import Answer
 from galenic.engine.experiment import Experiment
-from galenic.engine.timeline import Timeline
 from galenic.engine.trajectory import Column
 from galenic.errors import DataError, UnknownName
 
@@ -110,8 +109,7 @@ def _plan(
 ) -> Plan:
     """The checked request, with one method that stands for whatever is chosen."""
     compiled = simulator.compiled
-    for experiment in experiments:
-        Timeline(compiled, experiment)
+    schedules = Schedules.of(compiled.system, experiments)
     p, u, starts = simulator.given(request.values or {})
     _check_complete(simulator, individuals, p, u)
     frame, picks = _frame(simulator, request, len(individuals))
@@ -127,7 +125,7 @@ def _plan(
         raise DataError(f"values of {request.dtype}", expected="float64 or float32")
     check_keep(request.keep)
     return Plan(
-        simulator.system, experiments, frame, picks, individuals.places, p, u,
+        simulator.system, schedules, frame, picks, individuals.places, p, u,
         tuple((kind, i, value) for (kind, i), value in starts.items()),
         (Method(name, request.rtol, request.atol),),
         request.dtype, request.keep is not False, tuple(summaries),

@@ -79,7 +79,9 @@ def test_everybody_may_have_an_experiment_of_his_own():
 
 
 def test_algebraic_quantities_are_outputs():
-    result = Simulator(circle()).run_many(None, 2, until=1.0, every=0.25, outputs=["y", "z"])
+    result = Simulator(circle()).run_many(
+        None, 2, until=1.0, every=0.25, outputs=["y", "z"], rtol=1e-8
+    )
 
     assert_allclose(result["y"][0], np.sin(result.times), atol=2e-6)
     assert_allclose(result["z"][1], np.cos(result.times), atol=2e-6)

@@ -16,6 +16,7 @@ from galenic.engine.native.graph import Graph, Value
 from galenic.errors import StructureError
 
 Place = tuple[int, int]
+_CHAIN = 4  # products one after the other before a sum goes on in another chain
 Entries = Mapping[Place, Value]
 
 
@@ -67,18 +68,31 @@ class Factors:
         rest = list(right)
         found: dict[int, Value] = {}
         for block in self.ordering.blocks:
-            for row, _ in block:
-                for column, value in self.coupling.get(row, ()):
-                    rest[row] = g.fma(g.neg(value), found[column], rest[row])
+            terms = {
+                row: [(value, found[column]) for column, value in self.coupling.get(row, ())]
+                for row, _ in block
+            }
             for pivot in block:
+                own = rest[pivot[0]] = _less(g, rest[pivot[0]], terms[pivot[0]])
                 for row, multiplier in self.lower[pivot]:
-                    rest[row] = g.fma(g.neg(multiplier), rest[pivot[0]], rest[row])
+                    terms[row].append((multiplier, own))
             for pivot in reversed(block):
-                value = rest[pivot[0]]
-                for column, entry in self.upper[pivot]:
-                    value = g.fma(g.neg(entry), found[column], value)
+                above = [(entry, found[column]) for column, entry in self.upper[pivot]]
+                value = _less(g, rest[pivot[0]], above)
                 found[pivot[1]] = g.mul(value, self.inverse[pivot])
         return [found[i] for i in range(len(rest))]
+
+
+def _less(g: Graph, value: Value, terms: Sequence[tuple[Value, Value]]) -> Value:
+    """``value`` less a sum of products; long sums run in several chains side by side."""
+    chains: list[Value] = [value]
+    for k, (a, b) in enumerate(terms):
+        place = k // _CHAIN
+        if place == len(chains):
+            chains.append(g.neg(g.mul(a, b)))
+        else:
+            chains[place] = g.fma(g.neg(a), b, chains[place])
+    return g.total(chains)
 
 
 def factorise(graph: Graph, ordering: Ordering, entries: Entries) -> Factors:
@@ -175,7 +189,10 @@ def _components(uses: Mapping[int, set[int]]) -> list[set[int]]:
 
 
 def _markowitz(uses: Mapping[int, set[int]]) -> list[int]:
-    """Pivots of one block in the order of least (row count - 1)(column count - 1)."""
+    """Pivots of one block in the order of least (row count - 1)(column count - 1).
+
+    Among equals the one that waits for fewest others: a chain is eliminated from both ends.
+    """
     rows = {r: set(columns) for r, columns in uses.items()}
     columns: dict[int, set[int]] = {r: set() for r in uses}
     for r, used in rows.items():
@@ -183,12 +200,14 @@ def _markowitz(uses: Mapping[int, set[int]]) -> list[int]:
             columns[c].add(r)
     order = []
     left = set(rows)
+    depth = dict.fromkeys(rows, 0)
     while left:
-        pivot = min(left, key=lambda i: ((len(rows[i]) - 1) * (len(columns[i]) - 1), i))
+        pivot = min(left, key=lambda i: ((len(rows[i]) - 1) * (len(columns[i]) - 1), depth[i], i))
         order.append(pivot)
         left.discard(pivot)
         below, right = columns[pivot] - {pivot}, rows[pivot] - {pivot}
         for r in below:
+            depth[r] = max(depth[r], depth[pivot] + 1)
             rows[r] |= right
             rows[r].discard(pivot)
         for c in right:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from galenic.connect.connector import Gap
 from galenic.connect.queue import QueueState, SampleQueue
@@ -31,6 +32,7 @@ class Feeds:
         self._closed = QueueState()
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._unfilled: dict[str, Gap] = {}
+        self._running: set[str] = set()
 
     def add(self, tags: Sequence[str]) -> tuple[frozenset[str], SampleQueue]:
         """A subscription, which starts with the latest known of each tag."""
@@ -64,6 +66,8 @@ class Feeds:
             if sample.historical:
                 self._fill(sample)
             else:
+                if sample.tag in self._running and sample.value is not None:
+                    self._end(sample)
                 before = self.latest.get(sample.tag)
                 # What says only that nothing is known must not hide a value of a slower clock.
                 if (
@@ -77,22 +81,32 @@ class Feeds:
         for queue, batch in waiting.values():
             queue.put(batch)
 
-    def miss(self, tag: str, start: int, stop: int, reason: str) -> None:
-        """Tell that samples of a tag may be missing from ``start`` to ``stop`` [ns]."""
+    def miss(self, tag: str, now: int, reason: str) -> None:
+        """Tell that samples of a tag may be missing since its latest, up to its next one [ns]."""
         if not self._by_tag.get(tag):
             return
-        gap = Gap(tag, start, stop, reason)
-        self._gaps[tag, start] = self._unfilled[tag] = gap
+        latest = self.latest.get(tag)
+        start = latest.source_time if latest else now
+        self._note(Gap(tag, start, max(start, now), reason))
+        self._running.add(tag)
+
+    def _note(self, gap: Gap) -> None:
+        self._gaps[gap.tag, gap.start] = self._unfilled[gap.tag] = gap
         while len(self._gaps) > MOST_GAPS:
             self._gaps.pop(next(iter(self._gaps)))
 
     def _fill(self, sample: Sample) -> None:
         gap = self._unfilled.get(sample.tag)
         if gap is not None and gap.start <= sample.source_time <= gap.stop:
+            self._note(replace(gap, filled=True))
             del self._unfilled[sample.tag]
-            if (gap.tag, gap.start) in self._gaps:
-                filled = Gap(gap.tag, gap.start, gap.stop, gap.reason, filled=True)
-                self._gaps[gap.tag, gap.start] = filled
+
+    def _end(self, sample: Sample) -> None:
+        """The tag is back: its gap ends with this sample."""
+        self._running.discard(sample.tag)
+        gap = self._unfilled.get(sample.tag)
+        if gap is not None:
+            self._note(replace(gap, stop=max(gap.start, sample.source_time)))
 
     def close(self) -> None:
         """End every subscription after what it still holds."""

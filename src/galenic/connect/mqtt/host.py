@@ -295,8 +295,7 @@ class SparkplugHost:
         own = {info.tag for info in session.tags}
         for tag in self._feeds.subscribed:
             if tag in own:
-                latest = self._feeds.latest.get(tag)
-                self._feeds.miss(tag, latest.source_time if latest else now, now, reason)
+                self._feeds.miss(tag, now, reason)
 
     def _ask(self, node: str, why: str) -> None:
         """Order a rebirth request (Node Control/Rebirth, true)."""
@@ -312,7 +311,7 @@ class SparkplugHost:
     def _receive(self, text: str, data: bytes, retained: bool) -> None:
         if text == state_topic(self.host_id):
             state = parse_state(data)
-            if state is not None and not state[0] and self._supervisor.is_open:
+            if state is not None and not (state[0] or retained) and self._supervisor.is_open:
                 self._tell_state()  # the will of an earlier connection, or a stranger's word
             return
         topic = Topic.parse(text)

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     sent REAL
 );
 CREATE INDEX IF NOT EXISTS unsent ON outbox (time, id) WHERE sent IS NULL;
+CREATE INDEX IF NOT EXISTS sent ON outbox (sent) WHERE sent IS NOT NULL;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
@@ -107,12 +108,10 @@ class Outbox:
         self._losing = bool(lost)
 
     def _give_up(self, count: int) -> int:
-        """Delete the oldest; how many of them had not been sent."""
-        oldest = "SELECT id FROM outbox ORDER BY sent IS NULL, id LIMIT ?"
-        (lost,) = self._base.execute(
-            f"SELECT count(*) FROM outbox WHERE sent IS NULL AND id IN ({oldest})", (count,)
-        ).fetchone()
-        self._base.execute(f"DELETE FROM outbox WHERE id IN ({oldest})", (count,))
+        """Delete the oldest, first of those sent; how many of them had not been sent."""
+        oldest = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE sent IS {} LIMIT ?)"
+        spare = self._base.execute(oldest.format("NOT NULL ORDER BY sent, id"), (count,)).rowcount
+        lost = self._base.execute(oldest.format("NULL ORDER BY id"), (count - spare,)).rowcount
         self._base.execute(
             "INSERT INTO facts VALUES ('lost', ?) "
             "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",

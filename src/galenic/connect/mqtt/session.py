@@ -133,7 +133,7 @@ class NodeSession:
         if self._missing_since is not None and now - self._missing_since > self._reorder:
             self._give_up(received, now, out)
         if self._unsure and now - self._unsure_since > self._reorder:
-            for device in self._unsure:
+            for device in sorted(self._unsure):
                 self._device_death(device, received, received, out)
             self._unsure.clear()
         return out
@@ -225,7 +225,11 @@ class NodeSession:
         for key in before:
             self.known.pop(key)
         self.known.update(now_known)
-        self._aliases = {k.alias: k for k in self.known.values() if k.alias is not None}
+        self._aliases = {
+            k.alias: k
+            for k in self.known.values()
+            if k.alias is not None and self._is_certain(k.device)
+        }
         kept = {info.tag for known in now_known.values() for info in known.tags}
         for known in before.values():
             out.samples += [
@@ -320,7 +324,7 @@ class NodeSession:
         elif topic.kind == "DDEATH":
             time = payload.timestamp * MILLISECOND or received
             self._device_death(topic.device, time, received, out)
-        elif topic.device and topic.device not in self.devices:
+        elif not self._is_certain(topic.device):
             self._ask(now, out, f"data before the birth of device {topic.device}")
         else:
             self._data(topic.device, payload, received, now, out)
@@ -335,6 +339,10 @@ class NodeSession:
                 self._read(known, metric, payload, received, out)
             elif self._is_strange(device, metric):
                 self._ask(now, out, f"a metric that no birth told of: {_call(metric)}")
+
+    def _is_certain(self, device: str) -> bool:
+        """Whether the births of this session told of ``device``; aliases of others are void."""
+        return not device or (device in self.devices and device not in self._unsure)
 
     def _is_strange(self, device: str, metric: Any) -> bool:
         """Whether no birth told of the metric; one told of may not be wanted as a tag."""

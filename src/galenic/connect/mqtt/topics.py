@@ -290,8 +290,7 @@ class MqttConnector:
         if self._ever and not line.resumed:
             now = self.clock.now()
             for tag in self._feeds.subscribed:
-                latest = self._feeds.latest.get(tag)
-                self._feeds.miss(tag, latest.source_time if latest else now, now, "connection lost")
+                self._feeds.miss(tag, now, "connection lost")
         self._ever = True
         return line
 

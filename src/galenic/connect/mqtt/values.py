@@ -294,6 +294,8 @@ def to_metric(sample: Sample, code: int, *, historical: bool = False) -> Any:
 
     Qualities that Sparkplug does not know are sent as bad, with the exact code beside it.
     """
+    if sample.source_time < 0:
+        raise DataError(f"source time {sample.source_time} ns", expected="a time after 1970")
     metric = Metric(timestamp=sample.source_time // MILLISECOND)
     if historical or sample.historical:
         metric.is_historical = True

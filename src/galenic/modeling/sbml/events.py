@@ -20,6 +20,7 @@ from galenic.units import unit
 PLACES = 4  # executions of one delayed event that can be pending at once
 COMPARING = {"above", "at_least", "below", "at_most"}
 _LATE = 1e-10
+WIDTH = 92
 
 
 def events_source(
@@ -168,20 +169,28 @@ class _Writer:
     def at_once(self, event: _Event) -> None:
         """Assign where the trigger becomes true, or at the start if it counts as false before."""
         condition = ast.unparse(event.condition)
-        resets = [
-            (state, ast.unparse(_scaled(value, factor)), unit)
-            for (state, unit, factor), value in zip(
-                event.targets(), event.writes.values(), strict=True
-            )
-        ]
-        self._rule(f"When({condition}, ", resets, event.name)
+        resets, held = [], []
+        for (state, unit_, factor), value in zip(
+            event.targets(), event.writes.values(), strict=True
+        ):
+            new = ast.unparse(_scaled(value, factor))
+            resets.append((state, f"as_unit({new}, {unit_!r})"))
+            kept = f"where({condition}, {new}, m.{state})"
+            held.append((state, f"as_unit({kept}, {unit_!r})"))
+        self._rule("When", condition, resets, event.name)
         if event.starts_true:
-            held = [(s, f"where({condition}, {v}, m.{s})", u) for s, v, u in resets]
-            self._rule("At(0, ", held, f"{event.name} at the start")
+            self._rule("At", "0", held, f"{event.name} at the start")
 
-    def _rule(self, head: str, resets: list[tuple[str, str, str]], name: str) -> None:
-        pairs = ", ".join(f"self.{s}: as_unit({value}, {unit!r})" for s, value, unit in resets)
-        self.lines.append(f"yield {head}{{{pairs}}}, name={name!r})")
+    def _rule(self, kind: str, when: str, resets: list[tuple[str, str]], name: str) -> None:
+        """``yield kind(when, {resets}, name=name)``, on several lines if it is long."""
+        pairs = [f"self.{state}: {value}" for state, value in resets]
+        line = f"yield {kind}({when}, {{{', '.join(pairs)}}}, name={name!r})"
+        if len(line) <= WIDTH:
+            self.lines.append(line)
+            return
+        inner = [f"        {pair}," for pair in pairs]
+        self.lines += [f"yield {kind}(", f"    {when},", "    {", *inner, "    },"]
+        self.lines += [f"    name={name!r},", ")"]
 
     # -- two steps --
 
@@ -203,8 +212,8 @@ class _Writer:
             self._triggered(event)
         for event, place in self.rows:
             self._executed(event, place)
-        settled = f"When(crossing(above(m.{self.busy}, 0.5)), "
-        self._plain_rule(settled, [(self.busy, "0")], "events settled")
+        settled = f"crossing(above(m.{self.busy}, 0.5))"
+        self._rule("When", settled, [(self.busy, "0")], "events settled")
 
     def _state(self, attribute: str, meaning: str) -> None:
         self.declared.append(f"{attribute} = State(0, '1', {meaning!r}, discrete=True)")
@@ -213,17 +222,13 @@ class _Writer:
         """Note when it is due, and its values, in the first free place."""
         resets = self._noted(event)
         condition = ast.unparse(event.condition)
-        self._plain_rule(f"When({condition}, ", resets, f"{event.name} triggered")
+        self._rule("When", condition, resets, f"{event.name} triggered")
         if event.starts_true:
             held = [(s, f"where({condition}, {v}, m.{s})") for s, v in resets]
-            self._plain_rule("At(0, ", held, f"{event.name} triggered at the start")
+            self._rule("At", "0", held, f"{event.name} triggered at the start")
         if not event.persistent:
             waits = [(f"{event.attribute}_{place}", "0") for place in range(_places(event))]
-            self._plain_rule(f"When({ast.unparse(event.opposite)}, ", waits, f"{event.name} off")
-
-    def _plain_rule(self, head: str, resets: list[tuple[str, str]], name: str) -> None:
-        pairs = ", ".join(f"self.{state}: {value}" for state, value in resets)
-        self.lines.append(f"yield {head}{{{pairs}}}, name={name!r})")
+            self._rule("When", ast.unparse(event.opposite), waits, f"{event.name} off")
 
     def _noted(self, event: _Event) -> list[tuple[str, str]]:
         delay = ast.unparse(binary(ast.Name("t"), ast.Add(), event.delay)) if event.delay else "t"
@@ -255,12 +260,12 @@ class _Writer:
         values = list(event.writes.values())
         if event.keeps_values:
             values = [_attribute(f"{state}_value_{k}") for k in range(len(values))]
-        pairs = [
-            f"self.{name}: as_unit({ast.unparse(_scaled(value, factor))}, {unit!r})"
-            for (name, unit, factor), value in zip(event.targets(), values, strict=True)
+        resets = [
+            (name, f"as_unit({ast.unparse(_scaled(value, factor))}, {of!r})")
+            for (name, of, factor), value in zip(event.targets(), values, strict=True)
         ]
-        pairs += [f"self.{state}: 0", f"self.{self.busy}: 1"]
-        self.lines.append(f"yield When({level}, {{{', '.join(pairs)}}}, name={event.name!r})")
+        resets += [(state, "0"), (self.busy, "1")]
+        self._rule("When", level, resets, event.name)
 
     def _not_before(self, event: _Event, other: _Event, place: int, earlier: bool) -> str:
         """The condition that a pending execution does not come before this one."""
@@ -281,20 +286,15 @@ class _Writer:
             return
         counter = self.document.attribute("switched")
         self._state(counter, "how often a comparison has changed")
-        count = f"{{self.{counter}: m.{counter} + 1}}"
+        count = [(counter, f"m.{counter} + 1")]
         second = unit(self.document.sizes.time).scale
         for k, condition in enumerate(switches):
             moment = _moment(condition)
-            if moment is not None:
-                if moment > 0:
-                    at = repr(moment * second)
-                    self.lines.append(f"yield At({at}, {count}, name='moment {k + 1}')")
-                continue
-            for sign, way in (("", "true"), ("-", "false")):
-                self.lines.append(
-                    f"yield When({sign}crossing({condition}), {count}, "
-                    f"name='comparison {k + 1} {way}')"
-                )
+            if moment is None:
+                self._rule("When", f"crossing({condition})", count, f"comparison {k + 1} true")
+                self._rule("When", f"-crossing({condition})", count, f"comparison {k + 1} false")
+            elif moment > 0:
+                self._rule("At", repr(moment * second), count, f"moment {k + 1}")
 
 
 def _moment(comparison: str) -> float | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +163,22 @@ def test_without_a_compiler_the_unit_holds_sources_and_says_so(tmp_path, monkeyp
     assert [name for name in names if name.startswith("binaries")] == []
     assert {"sources/fmi3.c", "sources/buildDescription.xml", "modelDescription.xml"} <= set(names)
     assert validation.validate_fmu(str(made.path)) == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+@needs_compiler
+def test_an_importing_tool_builds_the_sources_as_described(tmp_path, monkeypatch):
+    """FMPy reads the build description, as it would on a platform without our binary."""
+    build = pytest.importorskip("fmpy.build")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    path = exported(ball(), tmp_path, binary=False, until=5)
+    fmpy.extract(path, str(tmp_path / "open"))
+
+    (tmp_path / "build").mkdir()
+    build.build_platform_binary(tmp_path / "open", build_dir=tmp_path / "build")
+    here = fmpy.simulate_fmu(str(tmp_path / "open"), stop_time=5, output=["count"])
+
+    assert here["count"][-1] == 2
 
 
 @needs_compiler

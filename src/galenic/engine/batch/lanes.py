@@ -180,7 +180,10 @@ class Lanes:
             atol=None if method.atol is None else method.atol * self.problem.nominal,
             threads=1,
         )
-        solved.values[rows] = outcome.values
+        if len(rows) == len(block):
+            solved.values = outcome.values
+        else:
+            solved.values[rows] = outcome.values
         solved.accepted[rows], solved.rejected[rows] = outcome.accepted, outcome.rejected
         good = Ended.good(outcome.status)
         ended = outcome.status == Ended.ENDED
@@ -196,6 +199,10 @@ class Lanes:
 
     def _check_finite(self, solved: Solved, rows: Indices) -> None:
         """An output outside of its domain, of an individual that was integrated."""
+        values = solved.values if len(rows) == len(solved.values) else solved.values[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(values.sum()):
+                return
         for row in rows[~np.isfinite(solved.values[rows]).all(axis=(1, 2))]:
             solved.status[row] = Status.FAILED
             solved.reasons[int(row)] = "an output is not a number"

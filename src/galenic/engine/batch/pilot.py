@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.engine.batch.accuracy import TIGHTEST, mixed_error, sample, solved_by
-from galenic.engine.batch.backend import SINGLE, Status
+from galenic.engine.batch.backend import Status
 from galenic.engine.batch.individuals import Individuals
 from galenic.engine.batch.plan import Block, Method, Plan
 
@@ -138,8 +138,3 @@ def _trial(
     slope = np.log(work[1] / work[0]) / np.log(error[0] / error[1])
     equal = work[0] * float(np.clip(error[0] / target, 1e-3, 1e3)) ** slope
     return Trial(name, work[0], error[0], float(equal))
-
-
-def slow(why: str) -> Choice:
-    """One after the other, for a reason."""
-    return Choice(SINGLE, why)

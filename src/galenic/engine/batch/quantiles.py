@@ -106,9 +106,13 @@ def of_values(values: Array, probabilities: Array) -> Array:
 
 def keys(values: Array, floor: float) -> Keys:
     """The bin of each finite value: increasing with the value, 0 from -floor to floor."""
-    bits = np.abs(values).view(np.int64) >> _SHIFT
-    size = np.maximum(bits - _base(floor), 0)
-    return np.asarray(np.where(values < 0, -size, size))
+    negative = values < 0
+    if not negative.any():
+        size = values.view(np.int64) >> _SHIFT
+        size -= _base(floor)
+        return np.asarray(np.maximum(size, 0, out=size))
+    size = np.maximum((np.abs(values).view(np.int64) >> _SHIFT) - _base(floor), 0)
+    return np.asarray(np.where(negative, -size, size))
 
 
 def middle(key: Keys, floor: float) -> Array:
@@ -129,14 +133,13 @@ def counted(values: Array, nominal: Sequence[float]) -> Bins:
     outputs = values.shape[2]
     for output in range(outputs):
         column = np.ascontiguousarray(values[:, :, output].T, dtype=np.float64)
-        known = np.isfinite(column)
-        whole = bool(known.all())
-        found = keys(column if whole else np.where(known, column, 0.0), FLOOR * nominal[output])
-        for time in range(column.shape[0]):
-            row = found[time] if whole else found[time][known[time]]
-            if row.size:
-                first = int(row.min())
-                bins[time * outputs + output] = first, np.bincount(row - first)
+        for time, row in enumerate(column):  # a row fits in the cache of a core
+            known = np.isfinite(row)
+            found = keys(row if known.all() else row[known], FLOOR * nominal[output])
+            if found.size:
+                first = int(found.min())
+                found -= first
+                bins[time * outputs + output] = first, np.bincount(found)
     return bins
 
 

@@ -224,11 +224,16 @@ class Trajectories:
         return frame
 
     def table(self) -> pd.DataFrame:
-        """The individuals: their columns in declared units, status, method, steps."""
+        """The individuals: covariates and columns in declared units, status, method, steps."""
         import pandas as pd
 
         data: dict[str, Any] = {}
         units = {}
+        cohort = self.individuals.cohort
+        if cohort is not None:
+            for k, covariate in enumerate(cohort.population.covariates):
+                data[covariate.name] = from_si(cohort.covariates[:, k], covariate.unit)
+                units[covariate.name] = covariate.unit
         for k, place in enumerate(self.individuals.places):
             data[place.path] = from_si(self.individuals.values[:, k], unit(place.unit))
             units[place.path] = place.unit

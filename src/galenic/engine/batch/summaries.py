@@ -92,13 +92,19 @@ class Moments:
     def part(self, values: Array, frame: Frame) -> tuple[Counts, Array, Array, Array, Array]:
         """Count, mean, sum of squared departures, minimum and maximum of a block."""
         known = np.isfinite(values)
-        count = known.sum(axis=0)
-        mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
-        away = np.where(known, values - mean, 0.0)
+        if known.all():
+            count = np.full(values.shape[1:], len(values))
+            zeros = low = high = values
+        else:
+            count = known.sum(axis=0)
+            zeros, low, high = (np.where(known, values, gap) for gap in (0.0, np.inf, -np.inf))
+        mean = zeros.sum(axis=0) / np.maximum(count, 1)
+        away = values - mean
+        if zeros is not values:
+            away[~known] = 0.0
         # The second term mends the rounding of the mean (two-pass algorithm, same authors).
-        spread = (away**2).sum(axis=0) - away.sum(axis=0) ** 2 / np.maximum(count, 1)
-        low = np.where(known, values, np.inf).min(axis=0, initial=np.inf)
-        high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
+        spread = np.square(away).sum(axis=0) - away.sum(axis=0) ** 2 / np.maximum(count, 1)
+        low, high = low.min(axis=0, initial=np.inf), high.max(axis=0, initial=-np.inf)
         return count, mean, np.maximum(spread, 0.0), low, high
 
     def join(self, first: Any, second: Any) -> Any:

@@ -105,6 +105,25 @@ def test_a_sample_of_a_population_is_a_table():
     assert_allclose(column(individuals, "CL"), sample.values[:, 0])
 
 
+def test_a_quasi_sample_fills_the_population_evenly():
+    """1024 points: moments of covariates and correlated effects within 1 % (random: 3 to 10 %)."""
+    population = Population(
+        two_compartment(),
+        covariates=[Covariate("weight", 70.0, "kg", 10.0)],
+        between=[Between("CL", 0.3), Between("V1", 0.2)],
+        correlations={("CL", "V1"): 0.6},
+    )
+
+    sample = population.quasi_sample(1024)
+
+    assert_allclose(sample.covariates.mean(), 70.0, rtol=0.002)
+    assert_allclose(sample.covariates.std(), 10.0, rtol=0.01)
+    assert_allclose(np.cov(sample.effects.T), population.omega, rtol=0.02)
+    assert_allclose(sample.effects.mean(axis=0), 0.0, atol=0.001)
+    assert_allclose(population.quasi_sample(1024).values, sample.values)
+    assert len(population.quasi_sample(5)) == 5
+
+
 def test_a_sample_of_another_model_is_refused(compiled):
     population = Population(tanks(2), between=[Between("V", 0.3)])
 

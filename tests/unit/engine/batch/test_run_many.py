@@ -17,6 +17,7 @@ from galenic.engine.batch.quantiles import Quantiles
 from galenic.engine.batch.summaries import Attainment, Histogram, Moments
 from galenic.errors import DataError, ModelError, UnknownName
 from galenic.modeling.system import EventRule
+from galenic.modeling.variability import Between, Covariate, Population
 
 from ..systems import ball, circle, decay, driven, system, two_compartment
 
@@ -134,6 +135,24 @@ def test_the_table_says_what_became_of_each():
     assert_allclose(table["k"][0], 0.1)
     assert table.attrs["units"] == {"k": "1/min"}
     assert table["method"][0] == "single at rtol 1e-06"
+
+
+def test_the_table_of_a_sample_has_its_covariates():
+    population = Population(
+        two_compartment(),
+        covariates=[Covariate("weight", 70.0, "kg", 10.0)],
+        relations={"V1": lambda typical, c: typical * (c.weight / "70 kg")},
+        between=[Between("CL", 0.3)],
+    )
+    sample = population.quasi_sample(64)
+
+    result = Simulator(population.system).run_many(None, sample, ["C"], until=60, every=60)
+
+    table = result.table()
+    assert list(table.columns)[:3] == ["weight", "CL", "V1"]
+    assert_allclose(table["V1"], 20 * table["weight"] / 70)
+    assert_allclose(np.log(table["CL"] / 5).std(), 0.3, rtol=0.05)
+    assert table.attrs["units"]["weight"] == "kg"
 
 
 @pytest.fixture(scope="module")

@@ -165,8 +165,10 @@ class Trends:
             )
             exports.menu(f"{facts.id} trends", self._note, lambda: self.chart, self._table)
         html(frame.legend())
-        self.place = ui.element("div").style("width: 100%")
-        self.draw()
+        self.place = ui.element("div").style(f"width: 100%; min-height: {self._trend().height}px")
+        ui.timer(
+            0.01, self.draw, once=True
+        )  # the page is painted first: charts come with a library
         ui.timer(REDRAW, self.update)
 
     @property
@@ -214,6 +216,9 @@ class Trends:
                 f"height: {self.trend.height}px; width: 100%"
             )
             self.chart.props(f'role=img aria-label="Trends of {len(self.choice.value)} quantities"')
+
+    def _trend(self) -> Trend:
+        return Trend(self.facts, self.choice.value, float(self.span.value), self.source.here)
 
     def update(self) -> None:
         """Send what has changed."""

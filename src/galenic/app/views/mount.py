@@ -61,9 +61,12 @@ def mount(app: FastAPI) -> None:
 
 
 def _pages(room: Room) -> None:
-    from galenic.app.views import (
+    from galenic.app.views import (  # all of them: the first page must not wait for imports
         alarms,
+        control_tab,  # noqa: F401
         data,
+        estimates_tab,  # noqa: F401
+        model_tab,  # noqa: F401
         models,
         overview,
         records,
@@ -72,6 +75,7 @@ def _pages(room: Room) -> None:
         settings,
         sign_in,
         twin,
+        what_if,  # noqa: F401
     )
 
     @ui.page("/sign-in")

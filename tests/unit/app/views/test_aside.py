@@ -41,7 +41,9 @@ def test_the_entry_that_was_changed_is_named(folder):
     with sqlite3.connect(next(folder.glob("*.sqlite*"))) as connection:
         for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type='trigger'"):
             connection.execute(f"DROP TRIGGER {trigger}")
-        connection.execute("UPDATE ledger SET body = replace(body, 'reason 6', 'reason X')")
+        connection.execute(
+            "UPDATE ledger SET body = CAST(replace(body, 'reason 6', 'reason X') AS BLOB)"
+        )
     connection.close()
 
     (_, said), _ = run(verified, folder, "")

@@ -17,7 +17,8 @@ from galenic.engine.native.scribe import Layout, bits
 DOUBLES = (
     "T H HS TS NO ERR GUARD ERR2 FAC RTOL BEFORE STOP BEGAN POS TOUT HEVENT EVENTED TARGET".split()
 )
-INTEGERS = ("ID", "EI", "EE", "TP", "OP", "ACC", "REJ", "CODE", "NEED", "FRESH", "DIRTY")
+_NARROW = 8  # outputs
+INTEGERS = ("ID", "EI", "EE", "TP", "OP", "ACC", "REJ", "CODE", "NEED", "FRESH", "DIRTY", "TARGETS")
 FULL = "ptr %ws, ptr %job"
 
 
@@ -54,6 +55,7 @@ def lay_out(layout: Layout, shape: Shape) -> None:
         layout.add(name, size)
     layout.add("THETA", shape.n_theta)
     layout.add("OB", shape.n_outputs)
+    layout.add("TRASH", -(-shape.n_outputs // layout.lanes))
 
 
 def driver(layout: Layout, shape: Shape) -> str:
@@ -354,16 +356,37 @@ def _begin(s: Driver, shape: Shape, lane: str) -> None:
 def _observe(layout: Layout, shape: Shape) -> str:
     """record(ws, lanes): one output row for each lane of a mask, from OB."""
     s = Driver(layout)
-    with s.lanes_of("%due") as lane:
-        out = s.lane_load("OP", lane, kind="ptr")
-        if shape.n_outputs <= 8:
-            for o in range(shape.n_outputs):
-                s.put(out, o, s.lane_load("OB", lane, o))
-        else:
+    if shape.n_outputs > _NARROW:
+        with s.lanes_of("%due") as lane:
+            out = s.lane_load("OP", lane, kind="ptr")
             with s.loop(shape.n_outputs) as i:
                 s.put(out, i, s.lane_load("OB", lane, i))
-        _next_output(s, shape, lane, out)
+            _next_output(s, shape, lane, out)
+    else:
+        _record_all(s, shape)
     return s.function("record", f"ptr %ws, i{s.lanes} %due")
+
+
+def _record_all(s: Driver, shape: Shape) -> None:
+    """Few outputs: no branches; lanes that have none now write where nobody reads.
+
+    NO is made as one vector: written lane by lane it would hold up the comparison that follows.
+    """
+    mask = s.get(f"bitcast i{s.lanes} %due to {s.M}")
+    nowhere = s.splat_whole(s.get(f"ptrtoint ptr {s.address('TRASH')} to i64"))
+    place = s.load("OP", kind=s.I)
+    s.store("TARGETS", s.pick(mask, place, nowhere, s.I), kind=s.I)
+    for array, size in (("OP", 8 * shape.n_outputs), ("TP", 8)):
+        step = s.pick(mask, s.whole(size), "zeroinitializer", s.I)
+        s.store(array, s.get(f"add {s.I} {s.load(array, kind=s.I)}, {step}"), kind=s.I)
+    following = "poison"
+    for lane in range(s.lanes):
+        row = s.lane_load("TARGETS", lane, kind="ptr")
+        for o in range(shape.n_outputs):
+            s.put(row, o, s.lane_load("OB", lane, o))
+        time = s.item(s.lane_load("TP", lane, kind="ptr"), 0)
+        following = s.get(f"insertelement {s.V} {following}, double {time}, i64 {lane}")
+    s.blend("NO", mask, following)
 
 
 def _run(layout: Layout, shape: Shape) -> str:
@@ -396,6 +419,8 @@ def _prepare(s: Driver, shape: Shape) -> None:
         s.store("ATOL", s.splat(s.item(atol, i)), i)
     s.store("ID", s.whole(-1), kind=s.I)
     s.store("NEED", s.whole(1), kind=s.I)
+    times = s.get(f"ptrtoint ptr {s.pointer('times')} to i64")
+    s.store("TP", s.splat_whole(times), kind=s.I)
     for array in ("FRESH", "DIRTY", "CODE"):
         s.store(array, "zeroinitializer", kind=s.I)
     s.do(f"call void @serve({FULL})")
@@ -430,7 +455,7 @@ def _advance(s: Driver, shape: Shape, active: str) -> None:
     _count(s, "REJ", s.get(f"xor {s.M} {good}, {active}"))
     s.store("T", s.pick(good, reached, time))
     with s.loop(shape.n) as i:
-        s.store("Y", s.pick(good, s.load("YN", i), s.load("Y", i)), i)
+        s.blend("Y", good, s.load("YN", i), i)
     failed = bad if shape.exact else _judge(s, bad, tried, active)
     if shape.exact:
         code = s.pick(bad, s.whole(Status.NOT_FINITE), s.load("CODE", kind=s.I), s.I)
@@ -505,8 +530,8 @@ def _choose_size(s: Driver, good: str, lands: str, tried: str, size: str) -> Non
     fresh = s.compare("une", s.load("EVENTED"), s.const(0.0))
     settled = s.both(good, fresh)
     uncut = s.get(f"xor {s.M} {lands}, {_trues(s)}")
-    s.store("HEVENT", s.pick(s.both(settled, uncut), tried, s.load("HEVENT")))
-    s.store("EVENTED", s.pick(settled, s.const(0.0), s.load("EVENTED")))
+    s.blend("HEVENT", s.both(settled, uncut), tried)
+    s.blend("EVENTED", settled, s.const(0.0))
     following = s.binary("fmul", tried, s.load("FAC"))
     larger = s.pick(s.compare("ogt", size, following), size, following)
     s.store("H", s.pick(s.both(good, lands), larger, following))
@@ -528,8 +553,7 @@ def _judge(s: Driver, bad: str, tried: str, active: str) -> str:
     reason = s.pick(finite, reason, s.whole(Status.NOT_FINITE), s.I)
     taken = s.get(f"add {s.I} {s.load('ACC', kind=s.I)}, {s.load('REJ', kind=s.I)}")
     most = s.number("max_steps")
-    one = s.get(f"insertelement {s.I} poison, i64 {most}, i64 0")
-    limit = s.get(f"shufflevector {s.I} {one}, {s.I} poison, <{s.lanes} x i32> zeroinitializer")
+    limit = s.splat_whole(most)
     many = s.both(active, s.get(f"icmp sge {s.I} {taken}, {limit}"))
     arrived = s.both(active, s.compare("oge", s.load("T"), s.load("STOP")))
     many = s.both(many, s.get(f"xor {s.M} {arrived}, {_trues(s)}"))

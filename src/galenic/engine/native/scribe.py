@@ -102,6 +102,12 @@ class Scribe:
         zeros = f"<{self.lanes} x i32> zeroinitializer"
         return self.get(f"shufflevector {self.V} {one}, {self.V} poison, {zeros}")
 
+    def splat_whole(self, scalar: str) -> str:
+        """A vector of a 64-bit integer."""
+        one = self.get(f"insertelement {self.I} poison, i64 {scalar}, i64 0")
+        zeros = f"<{self.lanes} x i32> zeroinitializer"
+        return self.get(f"shufflevector {self.I} {one}, {self.I} poison, {zeros}")
+
     def address(self, array: str, index: int | str = 0, base: str = "%ws") -> str:
         """The address of a vector of an array; ``index`` may be a value."""
         offset = self.layout.offsets[array]
@@ -114,6 +120,16 @@ class Scribe:
         """A vector of an array."""
         place = self.address(array, index)
         return self.get(f"load {kind or self.V}, ptr {place}, align {self.align}")
+
+    def blend(self, array: str, mask: str, value: str, index: int | str = 0) -> None:
+        """Write a vector of an array in the lanes of a mask.
+
+        The old vector is read as volatile, so that all lanes are written: a masked store would
+        hold up the next load of the vector.
+        """
+        place = self.address(array, index)
+        old = self.get(f"load volatile {self.V}, ptr {place}, align {self.align}")
+        self.do(f"store {self.V} {self.pick(mask, value, old)}, ptr {place}, align {self.align}")
 
     def store(self, array: str, value: str, index: int | str = 0, kind: str | None = None) -> None:
         """Write a vector of an array."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from galenic import Model, Output, Parameter, State, der
+from galenic import Input, Model, Output, Parameter, State, der
 from galenic.engine import Experiment, Simulator
 from galenic.engine.batch import Attainment, Histogram, Moments, Quantiles
 from galenic.engine.batch import run as front
@@ -27,6 +27,7 @@ class Saturable(Model):
     ka = Parameter(1.0, "1/h", "absorption", lower=0)
     vmax = Parameter(20.0, "mg/h", "largest rate of elimination", lower=0)
     km = Parameter(5.0, "mg", "amount at half of it", lower=0)
+    drip = Input(0.0, "mg/h", "drug given into the body", role="dose", lower=0)
     depot = State(0.0, "mg", "not yet absorbed", lower=0)
     body = State(0.0, "mg", "in the body", lower=0)
     gone = State(0.0, "mg", "eliminated", lower=0)
@@ -35,7 +36,7 @@ class Saturable(Model):
     def equations(m):
         rate = m.vmax * m.body / (m.km + m.body)
         yield der(m.depot) == -m.ka * m.depot
-        yield der(m.body) == m.ka * m.depot - rate
+        yield der(m.body) == m.ka * m.depot + m.drip - rate
         yield der(m.gone) == rate
         yield m.filled == m.body / (m.km + m.body)
 
@@ -120,6 +121,63 @@ def test_absurd_individuals_touch_nobody_else(absurd):
     assert np.isfinite(found.values[found.is_good()]).all()
     assert np.isnan(found.values[~found.is_good()]).all()
     assert set(found.reasons) == set(np.flatnonzero(~found.is_good()))
+
+
+HOURS = st.integers(0, 47).map(lambda half: 0.5 * half)  # equal times are likely
+AMOUNT = st.sampled_from(["5 mg", "40 mg", "120 mg"])
+ACTIONS = st.one_of(
+    st.builds(
+        lambda path, amount, at: lambda e: e.dose(path, amount, at=f"{at} h"),
+        st.sampled_from(["depot", "body"]), AMOUNT, HOURS,
+    ),
+    st.builds(
+        lambda path, amount, at, span: lambda e: e.dose(
+            path, amount, at=f"{at} h", duration=f"{span} h", every=f"{span + 1} h", count=3
+        ),
+        st.sampled_from(["depot", "body", "drip"]), AMOUNT, HOURS, st.integers(1, 6),
+    ),
+    st.builds(
+        lambda level, at: lambda e: e.set("drip", f"{level} mg/h", at=f"{at} h"),
+        st.integers(0, 10), HOURS,
+    ),
+    st.builds(
+        lambda level, at, span: lambda e: e.ramp(
+            "drip", f"{level} mg/h", f"{at} h", f"{at + span} h"
+        ),
+        st.integers(0, 10), HOURS, st.integers(1, 6),
+    ),
+    st.builds(
+        lambda value, at: lambda e: e.set("vmax", f"{value} mg/h", at=f"{at} h"),
+        st.integers(0, 50), HOURS,
+    ),
+    st.builds(
+        lambda value, at: lambda e: e.set("body", f"{value} mg", at=f"{at} h"),
+        st.integers(0, 50), HOURS,
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ACTIONS, min_size=1, max_size=6), st.lists(ACTIONS, max_size=4))
+def test_any_schedule_gives_what_cvodes_gives(first, second):
+    experiments = []
+    for actions in (first, second):
+        experiment = Experiment()
+        for action in actions:
+            experiment = action(experiment)
+        experiments.append(experiment)
+    table = {"km": [5.0, 2.0], "drip": [0.0, 1.5]}
+
+    def found(method):
+        return simulator().run_many(
+            experiments, table, until="24 h", every="30 min", method=method, rtol=1e-8,
+            outputs=["depot", "body", "gone", "drip"],
+        )  # fmt: skip
+
+    lanes, single = found("rodas5p"), found("single")
+
+    assert not lanes.method.any()
+    assert_allclose(lanes.values, single.values, rtol=1e-5, atol=2e-5)
 
 
 def test_what_was_given_is_there_or_gone():

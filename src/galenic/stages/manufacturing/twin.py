@@ -14,13 +14,13 @@ import numpy as np
 from galenic.engine.discrete import Transition
 from galenic.inference.augment import Augmented
 from galenic.inference.belief import Gaussian
-from galenic.inference.estimator import Estimator, Noise
+from galenic.inference.estimator import Noise
 from galenic.inference.evidence import Observation
 from galenic.inference.kalman import EKF, Expectation
 from galenic.library.line.direct_compression import DirectCompressionLine
 from galenic.stages.manufacturing.control import line_controller, refills_ahead
 from galenic.twin.binding import Binding
-from galenic.twin.definition import Control, TwinDefinition
+from galenic.twin.definition import Control, Estimation, TwinDefinition
 from galenic.twin.fold import FoldRules
 from galenic.twin.genealogy import GenealogyRules, Residence
 from galenic.twin.guard import Guard, Heartbeat, Remote, Rule
@@ -195,15 +195,16 @@ class TolerantEKF(EKF):
         return super()._condition(belief, observations, expected, noise, np.ones_like(used))
 
 
-def estimator(system: Any, noise: Noise) -> Estimator:
-    """An extended Kalman filter with drifting feed factors, densities and sensor errors."""
-    return TolerantEKF(system, noise, augmented=AUGMENTED, step=1.0, stride=2.0, patience=60,
-                       stepper=_one_substep)  # fmt: skip
-
-
-def _one_substep(system: Any) -> Transition:
+def one_substep(system: Any) -> Transition:
     """A fixed cost per step: the fastest part of the line takes a second, as the step does."""
     return Transition(system, substeps=1)
+
+
+ESTIMATOR = Estimation(
+    TolerantEKF,
+    {"augmented": AUGMENTED, "step": 1.0, "stride": 2.0, "patience": 60, "stepper": one_substep},
+)
+"""An extended Kalman filter with drifting feed factors, densities and sensor errors."""
 
 
 def model() -> DirectCompressionLine:
@@ -219,7 +220,7 @@ def tablet_line() -> TwinDefinition:
         model=model,
         bindings=BINDINGS,
         noise=NOISE,
-        estimator=estimator,
+        estimator=ESTIMATOR,
         controller=Control(
             "galenic.stages.manufacturing.control:line_controller", every=5.0, deadline=2.0
         ),

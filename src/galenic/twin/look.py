@@ -20,7 +20,7 @@ from galenic.twin.acting import limits_si
 from galenic.twin.foresight import Feedback, Question, planned
 from galenic.twin.level import Level
 from galenic.twin.work import foreseeing
-from galenic.units import from_si, unit, value_in
+from galenic.units import Unit, from_si, unit, value_in
 
 if TYPE_CHECKING:
     from galenic.twin.twin import Twin
@@ -75,15 +75,15 @@ def estimates(
     for name in names:
         if name in belief.names:
             low, high = belief.interval(name)
-            rows[name] = _row(twin, name, belief.point(name), belief.sd(name), low, high)
+            here = unit(belief.units[belief.names.index(name)])
+            rows[name] = _row(here, belief.point(name), belief.sd(name), low, high)
     for name, (mean, sd) in (twin.estimator.observe(belief, outputs) if outputs else {}).items():
-        rows[name] = _row(twin, name, mean, sd, mean - 1.645 * sd, mean + 1.645 * sd)
+        here = twin.entries[name].unit
+        rows[name] = _row(here, mean, sd, mean - 1.645 * sd, mean + 1.645 * sd)
     return rows
 
 
-def _row(twin: Twin, name: str, value: float, sd: float, low: float, high: float) -> dict[str, Any]:
-    entry = twin.entries.get(name)
-    here = entry.unit if entry is not None else unit("1")
+def _row(here: Unit, value: float, sd: float, low: float, high: float) -> dict[str, Any]:
     return {
         "value": float(from_si(value, here)),
         "sd": sd / here.scale,

@@ -155,7 +155,7 @@ def schmitt(drug: Compound, tissue: Composition, plasma: Plasma = HUMAN_PLASMA) 
         1.0 / drug.fup - plasma.water
     )
     trapping = outside.lipophilic / inside.lipophilic
-    return (tissue.Fint * between + trapping * tissue.Fcell * cells) * drug.fup
+    return float((tissue.Fint * between + trapping * tissue.Fcell * cells) * drug.fup)
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,6 @@ def poulin_theil(drug: Compound, tissue: Lipids, plasma: Lipids, *, fat: bool = 
 
     def dissolved(place: Lipids) -> float:
         lipid = place.neutral + 0.3 * place.phospholipid
-        return oil * lipid + place.water + 0.7 * place.phospholipid
+        return float(oil * lipid + place.water + 0.7 * place.phospholipid)
 
     return dissolved(tissue) / dissolved(plasma) * bound

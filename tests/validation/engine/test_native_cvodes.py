@@ -248,3 +248,76 @@ def test_mass_is_conserved(method):
     times = np.linspace(0, 20, 41)
     given_mass = 1.0 + 2.0 * (times >= 3.0) + 4.0 * (times >= 9.5)
     np.testing.assert_allclose(found.values[0].sum(axis=1), given_mass, rtol=1e-13)
+
+
+def network(count):
+    """A chain of cells whose flows are algebraic, fed through a ramp: time, states, z, an event."""
+    from galenic.modeling.system import EventRule
+
+    cells = [f"c{i}" for i in range(count)]
+    flows = [f"q{i}" for i in range(count)]
+
+    def ode(m):
+        into = [m.feed, *(getattr(m, q) for q in flows)]
+        return {c: into[i] - into[i + 1] for i, c in enumerate(cells)} | {"n": 0}
+
+    def alg(m):
+        return [
+            getattr(m, q) + 0.1 * getattr(m, q) ** 3 - m.k * getattr(m, c)
+            for c, q in zip(cells, flows, strict=True)
+        ]
+
+    return system(
+        f"Network{count}",
+        {c: (1.0, "1") for c in cells} | {"n": (0.0, "1")},
+        ode,
+        inputs={"feed": (0.5, "1/s")},
+        parameters={"k": (0.7, "1/s")},
+        algebraics={q: (0.3, "1/s") for q in flows},
+        alg=alg,
+        events=lambda m, at: [
+            EventRule("full", m.c0 - 1.5, None, None, ((at["n"], m.n + 1), (at["c0"], ca.SX(0.2))))
+        ],
+    )
+
+
+@pytest.mark.parametrize("count", [3, 24], ids=["unrolled", "looped"])
+def test_ramps_algebraic_flows_and_events_together(count):
+    model = network(count)
+    outputs = ["c0", f"c{count - 1}", f"q{count - 1}", "n", "feed"]
+    times = np.linspace(0, 12, 25)
+    problem = Problem.of_system(model, outputs, ramped=["feed"])
+    place = problem.layout
+    rows = [
+        (2.0, Kind.THETA, place["slope", "feed"], 0.5),
+        (2.0, Kind.THETA, place["since", "feed"], 2.0),
+        (5.0, Kind.THETA, place["slope", "feed"], 0.0),
+        (5.0, Kind.THETA, place["input", "feed"], 2.0),
+    ]
+    events = Events.shared(3, *zip(*rows, strict=True))
+
+    found = compile_kernel(problem).run([problem.defaults] * 3, times, events, rtol=1e-8)
+
+    experiment = Experiment().ramp("feed", 2.0, start=2.0, stop=5.0)
+    expected = reference(model, outputs, times, experiment)
+    assert (found.status == Status.OK).all()
+    assert expected[-1, 3] >= 2  # the event happens
+    np.testing.assert_allclose(found.values[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.values[0], found.values[2])
+
+
+def test_models_without_states_or_outputs_run():
+    clock = system("Clock", {}, lambda m: {}, outputs={"twice": ("s", lambda m: 2 * m.t)})
+    root = system(
+        "Root",
+        {},
+        lambda m: {},
+        parameters={"a": (9.0, "1")},
+        algebraics={"z": (1.0, "1")},
+        alg=lambda m: [m.z**2 - m.a * (1 + m.t)],
+    )
+
+    np.testing.assert_allclose(run(clock, ["twice"], [0.5, 3.0]).values[0, :, 0], [1.0, 6.0])
+    np.testing.assert_allclose(run(root, ["z"], [0.0, 3.0]).values[0, :, 0], [3.0, 6.0], rtol=1e-7)
+    final = run(decay(), [], [], stop=300.0, keep_final=True).final
+    np.testing.assert_allclose(final, [[2000 * np.exp(-1.0)]], rtol=1e-7)

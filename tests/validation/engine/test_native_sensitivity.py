@@ -14,8 +14,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from galenic.engine import Simulator
-from galenic.engine.native import Events, Kind, Problem, compile_kernel
-from galenic.engine.native.sensitive import sensitive_events, with_sensitivities
+from galenic.engine.native import (
+    Events,
+    Kind,
+    Problem,
+    compile_kernel,
+    sensitive_events,
+    with_sensitivities,
+)
 from galenic.errors import DataError
 
 from ...unit.engine.native.problems import problem, target_mediated, whole_body

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from galenic.engine.native.methods import METHODS
     from galenic.engine.native.problem import Problem
     from galenic.engine.native.schedule import Events
+    from galenic.engine.native.sensitive import sensitive_events, with_sensitivities
 
 _HOMES = {
     "Control": "kernel",
@@ -23,6 +24,8 @@ _HOMES = {
     "Status": "job",
     "compile_kernel": "kernel",
     "is_linear": "kernel",
+    "sensitive_events": "sensitive",
+    "with_sensitivities": "sensitive",
 }
 
 __all__ = [
@@ -36,6 +39,8 @@ __all__ = [
     "Status",
     "compile_kernel",
     "is_linear",
+    "sensitive_events",
+    "with_sensitivities",
 ]
 
 

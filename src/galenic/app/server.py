@@ -91,7 +91,9 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(site.address))
         address = "http://{}:{}".format(*listening.getsockname()[:2])
-        store = open_site(site.folder, name=site.name, clock=clock, store=site.store)
+        store = open_site(
+            site.folder, name=site.name, clock=clock, store=site.store, publish=site.heads
+        )
         stack.callback(store.close)
         facts = Facts(site.name, str(site.folder), address)
         people = People(store)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,11 @@ from pathlib import Path
 from galenic.clock import Clock
 from galenic.records import historian, schema, volumes
 from galenic.records.files import WriterLock, storage_errors
-from galenic.records.ledger import GENESIS
 from galenic.records.places import DATABASE
+from galenic.records.signing import Signer
 from galenic.records.site import SiteStore
 from galenic.records.sql import SqliteConnection
 from galenic.records.writing import TableTransaction, Tail
-from galenic.signals import Record
 
 
 def connect(path: Path, mode: str) -> SqliteConnection:
@@ -61,7 +59,8 @@ class EmbeddedStore(SiteStore):
                 self._open_writer(name, site)
             with self._reading() as connection:
                 schema.refuse_newer(connection.version(), self.place)
-            self.site = self._site_id()
+                schema.refuse_older(connection.version(), self.place)
+            self._opened_as(self._site_id())
         except BaseException:
             self.close()
             raise
@@ -75,6 +74,7 @@ class EmbeddedStore(SiteStore):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / historian.FOLDER).mkdir(exist_ok=True)
         self._lock = WriterLock(self.folder / "writer.lock", self._clock.now())
+        self._signer = Signer(self.folder)
         with storage_errors(self.path):
             self._writer = self._connect("rwc")
             make_durable(self._writer)
@@ -85,18 +85,10 @@ class EmbeddedStore(SiteStore):
             volumes.remove_strays(self.folder, self._writer)
 
     def _upgrade(self, name: str, site: str) -> None:
-        now = self._clock.now()
         before, after = schema.upgrade(self._writer, self.place)
-        if before == after:
-            return
-        if before == 0:
-            site = site or str(uuid.uuid4())
-            self._writer.execute("INSERT INTO meta VALUES ('site', ?), ('name', ?)", (site, name))
-            record = Record(GENESIS, now, site, {"name": name, "schema": after})
-        else:
-            record = Record("upgrade", now, "schema", {"from": before, "to": after})
-        TableTransaction(self._writer, Tail.of(self._writer), {}).ledger(record)
-        self._writer.execute("COMMIT")
+        if before != after:
+            self._record_upgrade(self._writer, before, name, site)
+            self._writer.execute("COMMIT")
 
     def _connect(self, mode: str) -> SqliteConnection:
         connection = connect(self.path, mode)
@@ -141,15 +133,18 @@ class EmbeddedStore(SiteStore):
                 self._writer.execute("BEGIN IMMEDIATE")
                 transaction = TableTransaction(self._writer, self._tail, self._names)
                 yield transaction
+                signed = self._sign(transaction)
                 self._writer.execute("COMMIT")
                 self._tail = transaction.tail
                 self._names |= transaction.names
+                self._signed(signed)
             finally:
                 self._writer_thread = 0
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
 
     def close(self) -> None:
+        self._sign_last()
         self._closed = True
         with self._opening:
             for connection in reversed(self._opened):  # the writer last: it empties the WAL

@@ -2,8 +2,9 @@
 
 An entry is the canonical JSON of ``{index, time, kind, subject, who, reason, detail, previous}``;
 its hash is the SHA-256 of those bytes and ``previous`` is the hash of the entry before it. Entry
-0 names the site. A chain alone does not stop somebody who rewrites all of it: keep a `Head`
-outside the store and give it to ``verify``.
+0 names the site. The entries are also the leaves of a Merkle tree (`galenic.records.merkle`). A
+chain or tree alone does not stop somebody who rewrites all of it: keep a `Head` outside the store
+and give it to ``verify``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ GENESIS = "genesis"
 JOURNAL = "journal"
 SEAL = "seal"
 VOLUME = "volume"
+KEY = "key"
 ARTEFACT = "artefact"
 INTENDED = "intended"
 OUTCOMES = ("done", "failed", "unknown", "refused")
@@ -52,29 +54,34 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """The last ledger entry and the last journal row: what an outsider keeps."""
+    """The last ledger entry and the last journal row: what an outsider keeps.
+
+    ``root`` is that of the Merkle tree over all entries up to the last one.
+    """
 
     index: int
     hash: str
     offset: int = 0
     journal: str = ZERO
+    root: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
 
     @property
     def text(self) -> str:
-        """One line, to be printed, mailed or signed: ``index:hash:offset:journal``."""
-        return f"{self.index}:{self.hash}:{self.offset}:{self.journal}"
+        """One line, to be printed or mailed: ``index:hash:offset:journal:root``."""
+        parts = (str(self.index), self.hash, str(self.offset), self.journal, self.root)
+        return ":".join(part for part in parts if part)
 
     @classmethod
     def from_text(cls, text: str) -> Head:
-        """The head that `text` wrote; the journal part may be missing."""
-        parts = text.strip().split(":")
-        if len(parts) == 2:
-            return cls(int(parts[0]), parts[1])
-        index, digest, offset, journal = parts
-        return cls(int(index), digest, int(offset), journal)
+        """The head that `text` wrote; root and journal part may be missing."""
+        index, digest, *more = text.strip().split(":")
+        if not more:
+            return cls(int(index), digest)
+        offset, journal, *root = more
+        return cls(int(index), digest, int(offset), journal, *root)
 
 
 def entry_bytes(record: Record, index: int, previous: str) -> bytes:

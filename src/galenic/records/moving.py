@@ -130,6 +130,7 @@ def move_site(
                 where=str(path),
                 hint="run galenic verify, and restore from a backup",
             )
+        source.sign()
         with source._reading() as old, _target(path, place, old) as new:
             tables = _copied(old, new, step)
             _compared(new, tables)

@@ -20,6 +20,7 @@ def open_site(
     site: str = "",
     clock: Clock | None = None,
     store: str | None = None,
+    publish: str | Path | None = None,
 ) -> SiteStore:
     """Open the records of a site; make them, if there are none and they may be written.
 
@@ -37,6 +38,8 @@ def open_site(
     store : str, optional
         Where the tables must be: "embedded", or ``postgresql://...`` as
         `galenic.records.places.Address` has it. Without it, where the folder says they are.
+    publish : path, optional
+        A file, best on another volume, to which every signed head is appended.
     """
     path = Path(folder)
     clock = clock or SystemClock()
@@ -52,6 +55,8 @@ def open_site(
             if kept is None and place != EMBEDDED:
                 keep_at(path, place)
             Jobs(opened, clock).interrupt_open()
+            if publish:
+                opened.publish_to(Path(publish))
     except BaseException:
         opened.close()
         raise

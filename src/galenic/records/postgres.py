@@ -26,12 +26,11 @@ from galenic.clock import Clock, to_iso
 from galenic.errors import DataError, StorageError
 from galenic.records import historian, schema, volumes
 from galenic.records.files import WriterLock, storage_errors
-from galenic.records.ledger import GENESIS
 from galenic.records.places import Address
+from galenic.records.signing import Signer
 from galenic.records.site import SiteStore
 from galenic.records.sql import BATCH, Cursor, Row
 from galenic.records.writing import TableTransaction, Tail
-from galenic.signals import Record
 
 try:
     import psycopg
@@ -44,6 +43,7 @@ except ImportError as error:
     ) from error
 
 IDLE = 8  # reading connections kept open
+WAIT = "3s"  # for a writer's session to end
 PATIENCE = 10.0  # seconds in which the fate of a commit must be known
 
 KINDS = ("bigint", "bigint", "bigint", "double precision", "text", "text", "smallint", "bigint",
@@ -209,13 +209,21 @@ def _meaning(error: psycopg.Error, where: str) -> Exception:
     return StorageError(f"the store failed: {text}", where=where)
 
 
+def _lock(connection: PostgresConnection, address: Address) -> None:
+    """Take the lock; the session of a writer that was killed may need a moment to end."""
+    try:
+        connection.execute("SELECT set_config('lock_timeout', ?, false)", (WAIT,))
+        connection.execute("SELECT pg_advisory_lock(?)", (lock_number(address),))
+    except psycopg.errors.LockNotAvailable:
+        raise _held(connection, address.text) from None
+    connection.execute("SELECT set_config('lock_timeout', '0', false)")
+
+
 def locked(address: Address) -> PostgresConnection:
     """A session that has the writer's lock; it goes when the session ends."""
     connection = PostgresConnection(address)
     try:
-        number = (lock_number(address),)
-        if not connection.execute("SELECT pg_try_advisory_lock(?)", number).fetchone()[0]:
-            raise _held(connection, address.text)
+        _lock(connection, address)
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) "
             "WHERE current_setting('synchronous_commit') = 'off'"
@@ -250,7 +258,7 @@ class PostgresStore(SiteStore):
                     self._open_writer(name, site)
                 with self._reading() as connection:
                     self._refuse_strange(connection.version())
-                self.site = self._site_id()
+                self._opened_as(self._site_id())
         except BaseException:
             self.close()
             raise
@@ -263,12 +271,14 @@ class PostgresStore(SiteStore):
         if version == 0:
             raise StorageError("there are no records here", where=self.place, hint="run it first")
         schema.refuse_newer(version, self.place)
+        schema.refuse_older(version, self.place)
 
     def _open_writer(self, name: str, site: str) -> None:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / historian.FOLDER).mkdir(exist_ok=True)
         self._lock = WriterLock(self.folder / "writer.lock", self._clock.now())
+        self._signer = Signer(self.folder)
         self._writer = writer = locked(self.address)
         _refuse_moved(writer, self.place)
         self._upgrade(writer, name, site)
@@ -282,16 +292,9 @@ class PostgresStore(SiteStore):
         schema.refuse_newer(before, self.place)
         if before == after:
             return
-        now = self._clock.now()
         writer.execute("BEGIN")
         schema.prepare(writer, self.address.schema, before)
-        if before == 0:
-            site = site or str(uuid.uuid4())
-            writer.execute("INSERT INTO meta VALUES ('site', ?), ('name', ?)", (site, name))
-            record = Record(GENESIS, now, site, {"name": name, "schema": after})
-        else:
-            record = Record("upgrade", now, "schema", {"from": before, "to": after})
-        TableTransaction(writer, Tail.of(writer), {}).ledger(record)
+        self._record_upgrade(writer, before, name, site)
         writer.execute("COMMIT")
 
     def _say_who(self, writer: PostgresConnection) -> None:
@@ -351,9 +354,11 @@ class PostgresStore(SiteStore):
                 writer = self._begin()
                 transaction = TableTransaction(writer, self._tail, self._names)
                 yield transaction
+                signed = self._sign(transaction)
                 self._commit(writer)
                 self._tail = transaction.tail
                 self._names |= transaction.names
+                self._signed(signed)
             finally:
                 self._writer_thread = 0
                 if self._writer is not None:
@@ -413,6 +418,7 @@ class PostgresStore(SiteStore):
         )
 
     def close(self) -> None:
+        self._sign_last()
         self._closed = True
         with self._pool:
             idle, self._idle = self._idle, []

@@ -87,10 +87,27 @@ CREATE TABLE checkpoints (
 """
 """``rowid`` is what every SQLite table has of itself: the order in which rows came."""
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+VERSION_2 = """
+CREATE TABLE nodes (
+    level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (level, position)) WITHOUT ROWID;
+CREATE TABLE heads (number INTEGER PRIMARY KEY, line TEXT NOT NULL);
+"""
+
+POSTGRES_2 = """
+CREATE TABLE nodes (
+    level bigint NOT NULL, position bigint NOT NULL, hash bytea NOT NULL,
+    PRIMARY KEY (level, position));
+CREATE TABLE heads (number bigint PRIMARY KEY, line text COLLATE "C" NOT NULL);
+"""
+
+WITH_TREE = 2
+"""The version from which on the ledger's Merkle tree is kept."""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
 """Statement scripts; the one at index n leads from version n to n + 1 (0 is an empty file)."""
 
-POSTGRES: tuple[str, ...] = (POSTGRES_1,)
+POSTGRES: tuple[str, ...] = (POSTGRES_1, POSTGRES_2)
 """The same for PostgreSQL."""
 
 
@@ -100,6 +117,8 @@ TABLES: dict[str, tuple[str, str]] = {
     "meta": ("key, value", "key"),
     "journal": ('"offset", received, kind, body, hash', '"offset"'),
     "ledger": ("number, time, kind, subject, body, hash", "number"),
+    "nodes": ("level, position, hash", "level, position"),
+    "heads": ("number, line", "number"),
     "documents": ("kind, key, value", "kind, key"),
     "names": ("id, name", "id"),
     "latest": (SAMPLE, "tag"),
@@ -109,6 +128,17 @@ TABLES: dict[str, tuple[str, str]] = {
     "checkpoints": ("subject, position, time, hash, data", "subject, position"),
 }
 """Columns of each table, and the order in which its rows are compared and copied."""
+
+
+def refuse_older(found: int, where: str) -> None:
+    """Raise if a reader meets tables that only a writer may bring to the newest version."""
+    if found < len(MIGRATIONS):
+        raise StorageError(
+            f"the store has schema version {found}",
+            where=where,
+            expected=f"version {len(MIGRATIONS)}",
+            hint="open it for writing once (galenic run), or a copy of it: that upgrades it",
+        )
 
 
 def refuse_newer(found: int, where: str) -> None:

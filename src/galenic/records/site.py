@@ -5,21 +5,33 @@ What is left to a back end is how it connects, and how a transaction begins and 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galenic.clock import Clock
-from galenic.errors import StorageError
+from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
-from galenic.records import artefacts, historian, journal, volumes
+from galenic.records import artefacts, historian, journal, merkle, schema, tree, volumes
 from galenic.records.codec import decode, restore
 from galenic.records.files import storage_errors
-from galenic.records.ledger import SEAL, Entry, Head
+from galenic.records.ledger import GENESIS, KEY, SEAL, Entry, Head
 from galenic.records.query import History
+from galenic.records.signing import (
+    Publication,
+    SignedHead,
+    Signer,
+    is_due,
+    last_signed,
+    recorded_key,
+    signed_heads,
+)
 from galenic.records.sql import Connection
 from galenic.records.store import Artefact, Checkpoint, Segment
 from galenic.records.verify import Verifier, VerifyReport
@@ -50,6 +62,7 @@ class SiteStore(ABC):
     """
 
     site: str
+    _signer: Signer
 
     def __init__(self, folder: Path, readonly: bool, clock: Clock) -> None:
         self.folder = folder
@@ -59,6 +72,10 @@ class SiteStore(ABC):
         self._history = History(folder, self._reading)
         self._volumes = volumes.Volumes(folder)
         self._closed = False
+        self._is_open = False
+        self._is_closing = False
+        self._last_signed: SignedHead | None = None
+        self._publication: Publication | None = None
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Connection]:
@@ -100,6 +117,100 @@ class SiteStore(ABC):
         if row is None:
             raise StorageError("the site has no id", where=self.place, hint="run verify")
         return str(row[0])
+
+    def _record_upgrade(self, connection: Connection, before: int, name: str, site: str) -> None:
+        """Enter new tables in the ledger, inside the transaction that made them."""
+        now, after = self._clock.now(), len(schema.MIGRATIONS)
+        if before == 0:
+            site = site or str(uuid.uuid4())
+            connection.execute("INSERT INTO meta VALUES ('site', ?), ('name', ?)", (site, name))
+            detail = {"name": name, "schema": after, "key": self._signer.public}
+            record = Record(GENESIS, now, site, detail)
+        else:
+            if before < schema.WITH_TREE:
+                tree.fill(connection)
+            record = Record("upgrade", now, "schema", {"from": before, "to": after})
+        TableTransaction(connection, Tail.of(connection), {}).ledger(record)
+
+    def _opened_as(self, site: str) -> None:
+        """What every back end does when it has opened its tables."""
+        self.site = site
+        self._is_open = True
+        if self.readonly:
+            return
+        with self._reading() as connection:
+            self._last_signed = last_signed(connection)
+            recorded = recorded_key(connection)
+        if recorded != self._signer.public:
+            detail = {"key": self._signer.public, "before": recorded}
+            with self.transaction() as transaction:
+                transaction.ledger(Record(KEY, self._clock.now(), site, detail))
+
+    def _sign(self, transaction: TableTransaction) -> SignedHead | None:
+        """The head after the transaction, signed and kept in it, if one is due."""
+        last, tail, now = self._last_signed, transaction.tail, self._clock.now()
+        if not is_due(last, tail.index + 1, tail.offset, now, self._is_closing):
+            return None
+        signed = self._signer.sign(self.site, last.number + 1 if last else 1, now, tail.head)
+        transaction.connection.execute(
+            "INSERT INTO heads VALUES (?, ?)", (signed.number, signed.line)
+        )
+        return signed
+
+    def _signed(self, signed: SignedHead | None) -> None:
+        """Take over a head whose transaction was committed."""
+        if signed is not None:
+            self._last_signed = signed
+            self._publish()
+
+    def _publish(self) -> None:
+        if self._publication is not None:
+            with self._reading() as connection:
+                self._publication.catch_up(connection)
+
+    def _sign_last(self) -> None:
+        if self._is_open and not self._closed and not self.readonly:
+            with contextlib.suppress(StorageError):  # closing must not fail; it is signed next time
+                self.sign()
+
+    def sign(self) -> SignedHead | None:
+        """Sign the present head now, if anything was written since the last one; the newest."""
+        self._is_closing = True
+        try:
+            with self.transaction():
+                pass
+        finally:
+            self._is_closing = False
+        return self._last_signed
+
+    def publish_to(self, path: Path) -> None:
+        """Append every signed head, from now on and missing ones, to a file elsewhere."""
+        self._publication = Publication(path)
+        self._publish()
+
+    def signed_heads(self, after: int = 0) -> Sequence[SignedHead]:
+        """All signed heads after a number, oldest first."""
+        with self._reading() as connection:
+            return signed_heads(connection, after)
+
+    def inclusion(self, index: int, size: int) -> Sequence[bytes]:
+        """The proof that entry ``index`` is in the tree of the first ``size`` entries."""
+        with self._reading() as connection:
+            self._refuse_size(connection, index + 1, size)
+            return merkle.inclusion(index, size, partial(tree.root_of, connection))
+
+    def consistency(self, first: int, second: int) -> Sequence[bytes]:
+        """The proof that the first ``second`` entries begin with the first ``first`` ones."""
+        with self._reading() as connection:
+            self._refuse_size(connection, first, second)
+            return merkle.consistency(first, second, partial(tree.root_of, connection))
+
+    def _refuse_size(self, connection: Connection, inner: int, outer: int) -> None:
+        (count,) = connection.execute("SELECT count(*) FROM ledger").fetchone()
+        if not 0 < inner <= outer <= count:
+            raise DataError(
+                f"a proof of {inner} in {outer} entries", expected=f"0 < {inner} <= size <= {count}"
+            )
 
     def _pages(
         self, columns: str, key: str, start: int, stop: int | None, kinds: Sequence[str] | None
@@ -187,8 +298,8 @@ class SiteStore(ABC):
         with self._reading() as connection:
             return Tail.of(connection).head
 
-    def verify(self, head: Head | None = None) -> VerifyReport:
-        """Recompute ledger, journal, segments and artefacts; compare with an outside head."""
+    def verify(self, head: Head | Sequence[Head] | None = None) -> VerifyReport:
+        """Recompute all that the ledger vouches for; compare with heads kept outside."""
         self._refuse_closed()
         with self._reading() as connection:
             return Verifier(connection, self.folder, head).run()

@@ -20,6 +20,7 @@ from galenic.signals import Correction, Record, Sample, Signal
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from galenic.records.signing import SignedHead
     from galenic.records.verify import VerifyReport
     from galenic.records.volumes import Volume
 
@@ -128,7 +129,19 @@ class Store(Protocol):
 
     def head(self) -> Head: ...
 
-    def verify(self, head: Head | None = None) -> VerifyReport: ...
+    def verify(self, head: Head | Sequence[Head] | None = None) -> VerifyReport: ...
+
+    def sign(self) -> SignedHead | None:
+        """Sign the present head now, if anything was written since the last one; the newest."""
+
+    def signed_heads(self, after: int = 0) -> Sequence[SignedHead]:
+        """All signed heads after a number, oldest first."""
+
+    def inclusion(self, index: int, size: int) -> Sequence[bytes]:
+        """The proof that entry ``index`` is in the tree of the first ``size`` entries."""
+
+    def consistency(self, first: int, second: int) -> Sequence[bytes]:
+        """The proof that the first ``second`` entries begin with the first ``first`` ones."""
 
     def get(self, kind: str, key: str) -> Any:
         """A document, or None."""

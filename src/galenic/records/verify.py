@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from galenic.clock import to_iso
+from galenic.errors import DataError
 from galenic.records import journal, volumes
 from galenic.records.codec import canonical
 from galenic.records.historian import FOLDER
-from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, SEAL, VOLUME, ZERO, Entry, Head
+from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, KEY, SEAL, VOLUME, ZERO, Entry, Head
+from galenic.records.merkle import Frontier, leaf_hash
+from galenic.records.signing import SignedHead
 from galenic.records.sql import Connection
+from galenic.records.tree import STORED
 
 LIMIT = 20
 
@@ -52,6 +56,7 @@ class VerifyReport:
     artefacts: int
     head: Head
     against: Head | None
+    heads: int = 0
 
     @property
     def ok(self) -> bool:
@@ -66,7 +71,7 @@ class VerifyReport:
         """The report in sentences."""
         counts = (
             f"{self.entries} ledger entries, {self.rows} journal rows, {self.segments} segments "
-            f"and {self.artefacts} artefacts recomputed"
+            f"and {self.artefacts} artefacts recomputed, {self.heads} signed heads checked"
         )
         if self.against is None:
             outside = (
@@ -90,11 +95,14 @@ class VerifyReport:
             "artefacts": self.artefacts,
             "head": self.head.to_dict(),
             "against": self.against.to_dict() if self.against else None,
+            "heads": self.heads,
         }
 
 
-_Expected = dict[int, tuple[int | None, str]]
-"""Hashes that rows of the journal must have, and which ledger entry says so."""
+_Expected = dict[int, list[tuple[int | None, str, str]]]
+"""Hashes that rows of the journal must have: which ledger entry, or who else, says so, and what."""
+
+OUTSIDE = "the outside head"
 
 
 class _Enough(Exception):
@@ -104,11 +112,19 @@ class _Enough(Exception):
 class Verifier:
     """One pass over a consistent view of the file and over the segments."""
 
-    def __init__(self, connection: Connection, folder: Path, head: Head | None) -> None:
+    def __init__(
+        self, connection: Connection, folder: Path, head: Head | Sequence[Head] | None
+    ) -> None:
         self._connection = connection
         self._do = connection.stream
         self._folder = folder
-        self._against = head
+        outside = [head] if isinstance(head, Head) else list(head or ())
+        self._claims: list[tuple[str, Head]] = [(OUTSIDE, one) for one in outside]
+        self._against = max(outside, key=lambda one: (one.index, one.offset), default=None)
+        self._tree = Frontier()
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        self._keys: set[str] = set()
+        self._signed: list[SignedHead] = []
         self._problems: list[Problem] = []
         self._anchors: list[tuple[int, int, str]] = []  # entry, offset, hash
         self._sealed: dict[str, Entry] = {}
@@ -116,11 +132,13 @@ class Verifier:
         self._kept: dict[str, Entry] = {}
         self._last = (-1, ZERO)
         self._tail = (0, journal.START)
-        self._counts = {"entries": 0, "rows": 0, "segments": 0, "artefacts": 0}
+        self._site = ""
+        self._counts = {"entries": 0, "rows": 0, "segments": 0, "artefacts": 0, "heads": 0}
 
     def run(self) -> VerifyReport:
         """Check all parts; stop at `LIMIT` problems."""
         steps: tuple[Callable[[], None], ...] = (
+            self._heads,
             self._ledger,
             self._journal,
             self._segments,
@@ -134,13 +152,16 @@ class Verifier:
             pass
         except (*DAMAGE, self._connection.Error) as error:
             self._problems.append(Problem("file", "the database", f"cannot be read: {error}"))
-        head = Head(*self._last, self._tail[0], self._tail[1].hex())
+        head = Head(*self._last, self._tail[0], self._tail[1].hex(), self._tree.root.hex())
         return VerifyReport(tuple(self._problems), **self._counts, head=head, against=self._against)
 
     def _bad(self, part: str, place: str, reason: str, index: int | None = None) -> None:
         self._problems.append(Problem(part, place, reason, index))
         if len(self._problems) >= LIMIT:
             raise _Enough
+
+    def _has_bad(self, part: str) -> bool:
+        return any(problem.part == part for problem in self._problems)
 
     def _columns(self, listed: str) -> str:
         names = ("kind", "subject", "body", "hash")
@@ -158,7 +179,10 @@ class Verifier:
             self._entry(number, time, _raw(kind), _raw(subject), body or b"", digest or b"")
         if self._counts["entries"] == 0:
             self._bad("ledger", "entry 0", "the genesis entry is missing", 0)
-        self._outside_ledger()
+        for level, position in sorted(self._nodes):
+            self._bad("ledger", f"node {position} of level {level}", "is no node of the tree")
+        self._beyond_ledger()
+        self._signers()
 
     def _entry(
         self, number: int, time: Any, kind: bytes, subject: bytes, body: bytes, digest: bytes
@@ -175,9 +199,54 @@ class Verifier:
                 self._link(entry, previous_index)
             self._note(entry)
         self._last = (number, digest.hex())
-        against = self._against
-        if against and number == against.index and digest.hex() != against.hash:
-            self._bad("head", f"entry {number}", "is not the entry the outside head names", number)
+        self._grow(body)
+        for who, head in self._claims:
+            if number == head.index:
+                self._claimed(number, digest.hex(), who, head)
+
+    def _grow(self, body: bytes) -> None:
+        """Append to the tree, and compare the nodes that this completes with those kept."""
+        position = self._tree.size
+        self._tree, done = self._tree.append(leaf_hash(body))
+        for level, node in enumerate(done, 1):
+            kept = self._nodes.pop((level, position >> level), None)
+            if level >= STORED and kept != node:
+                place = f"node {position >> level} of level {level}"
+                self._bad("ledger", place, "is not the hash of its entries", position)
+
+    def _claimed(self, number: int, digest: str, who: str, head: Head) -> None:
+        if digest != head.hash:
+            self._bad("head", f"entry {number}", f"is not the entry {who} names", number)
+        elif head.root and self._tree.root.hex() != head.root and not self._has_bad("ledger"):
+            self._bad("head", f"entries 0 to {number}", f"do not give the root {who} names", number)
+
+    def _heads(self) -> None:
+        """Read the signed heads and the kept nodes; what they say is compared later."""
+        for level, position, node in self._do("SELECT level, position, hash FROM nodes"):
+            self._nodes[level, position] = node
+        for number, line in self._do("SELECT number, line FROM heads ORDER BY number"):
+            self._counts["heads"] += 1
+            place = f"signed head {number}"
+            try:
+                head = SignedHead.from_line(line)
+            except DataError as error:
+                self._bad("head", place, f"cannot be read: {error.found}")
+                continue
+            if head.number != number or number != self._counts["heads"]:
+                self._bad("head", place, f"is not number {self._counts['heads']}, as it should be")
+            elif not head.is_signed:
+                self._bad("head", place, "its signature does not fit")
+            else:
+                self._signed.append(head)
+                self._claims.append((place, head.head))
+
+    def _signers(self) -> None:
+        for head in self._signed:
+            place = f"signed head {head.number}"
+            if head.site != self._site:
+                self._bad("head", place, f"is of the site {head.site!r}")
+            elif head.key not in self._keys:
+                self._bad("head", place, "is signed with a key that the ledger does not name")
 
     def _link(self, entry: Entry, previous: int) -> None:
         already = any(problem.index == previous for problem in self._problems)
@@ -192,10 +261,14 @@ class Verifier:
             )
 
     def _note(self, entry: Entry) -> None:
+        if entry.index == 0:
+            self._site = entry.subject
         if entry.index == 0 and entry.kind != GENESIS:
             self._bad("ledger", "entry 0", f"is of kind {entry.kind!r}, not {GENESIS!r}", 0)
         if entry.kind == JOURNAL:
             self._anchors.append((entry.index, entry.detail["offset"], entry.detail["hash"]))
+        elif entry.kind in (GENESIS, KEY):
+            self._keys.add(str(entry.detail.get("key", "")))
         elif entry.kind == SEAL:
             self._sealed[entry.subject] = entry
         elif entry.kind == VOLUME:
@@ -203,29 +276,33 @@ class Verifier:
         elif entry.kind == ARTEFACT:
             self._kept[entry.subject] = entry
 
-    def _outside_ledger(self) -> None:
-        against = self._against
-        if against and against.index > self._last[0]:
-            self._bad(
-                "head",
-                f"entry {self._last[0] + 1}",
-                f"the end is cut off: the outside head names entry {against.index}",
-                self._last[0] + 1,
-            )
+    def _beyond_ledger(self) -> None:
+        for who, head in self._claims:
+            if head.index > self._last[0]:
+                missing = self._last[0] + 1
+                self._bad(
+                    "head",
+                    f"entry {missing}",
+                    f"the end is cut off: {who} names entry {head.index}",
+                    missing,
+                )
 
     def _journal(self) -> None:
-        expected: _Expected = {offset: (index, digest) for index, offset, digest in self._anchors}
-        if self._against and self._against.offset:
-            expected.setdefault(self._against.offset, (None, self._against.journal))
+        expected: _Expected = {}
+        for index, offset, digest in self._anchors:
+            expected.setdefault(offset, []).append((index, f"ledger entry {index}", digest))
+        for who, head in self._claims:
+            if head.offset:
+                expected.setdefault(head.offset, []).append((None, who, head.journal))
         self._tail = (0, journal.START)
         for entry in self._volumes:
             self._volume(entry, expected)
         self._rows(expected)
         offset = self._tail[0]
-        for missing, (index, _) in sorted(expected.items()):
+        for missing, claims in sorted(expected.items()):
             if missing > offset:
                 place = f"rows {offset + 1} to {missing}"
-                self._bad("journal", place, "missing: the end is cut off", index)
+                self._bad("journal", place, "missing: the end is cut off", claims[0][0])
 
     def _rows(self, expected: _Expected) -> None:
         """The rows in the database, which follow those of the volumes."""
@@ -247,7 +324,7 @@ class Verifier:
                 self._bad("journal", place, "missing")
             offset, previous = found, digest or b""
             if found in expected:
-                self._fixed(found, previous, fixed, *expected.pop(found))
+                self._fixed(found, previous, fixed, expected.pop(found))
                 fixed = found
         self._tail = (offset, previous)
 
@@ -275,7 +352,7 @@ class Verifier:
         for found, _, _, _, digest in reader.chained(volume, volume.first, volume.last + 1):
             self._counts["rows"] += 1
             if found in expected:
-                self._fixed(found, digest, fixed, *expected.pop(found))
+                self._fixed(found, digest, fixed, expected.pop(found))
                 fixed = found
         if digest.hex() != volume.after:
             self._bad("journal", place, "its rows do not give the chain's value", index)
@@ -291,12 +368,10 @@ class Verifier:
             self._bad("journal", f"row {offset}", "its contents do not give its hash")
 
     def _fixed(
-        self, offset: int, digest: bytes, fixed: int, index: int | None, expected: str
+        self, offset: int, digest: bytes, fixed: int, claims: list[tuple[int | None, str, str]]
     ) -> None:
-        if digest.hex() != expected:
-            who = f"ledger entry {index}" if index is not None else "the outside head"
-            already = any(p.part == "journal" for p in self._problems)
-            if not already:
+        for index, who, expected in claims:
+            if digest.hex() != expected and not self._has_bad("journal"):
                 place = f"rows {fixed + 1} to {offset}"
                 self._bad("journal", place, f"rewritten: {who} has another hash", index)
 

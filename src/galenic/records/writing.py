@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from galenic.identity import content_hash
 from galenic.records import artefacts, historian, journal
 from galenic.records.codec import canonical, restore
 from galenic.records.ledger import ZERO, Head, entry_bytes
+from galenic.records.merkle import Frontier
 from galenic.records.sql import Connection
 from galenic.records.store import Checkpoint
+from galenic.records.tree import append, frontier_of
 from galenic.signals import Correction, Record, Sample, Signal
 
 
@@ -25,6 +27,7 @@ class Tail:
     offset: int = 0
     journal: bytes = journal.START
     sequence: int = 0
+    tree: Frontier = field(default_factory=Frontier)
 
     @classmethod
     def of(cls, connection: Connection) -> Tail:
@@ -41,11 +44,12 @@ class Tail:
         ).fetchone()
         index, digest = (entry[0], entry[1].hex()) if entry else (-1, ZERO)
         offset, chained = row or (0, journal.START)
-        return cls(index, digest, offset, chained, sequence)
+        return cls(index, digest, offset, chained, sequence, frontier_of(connection, index + 1))
 
     @property
     def head(self) -> Head:
-        return Head(self.index, self.hash, self.offset, self.journal.hex())
+        root = self.tree.root.hex()
+        return Head(self.index, self.hash, self.offset, self.journal.hex(), root)
 
 
 class TableTransaction:
@@ -81,7 +85,8 @@ class TableTransaction:
             "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?)",
             (index, entry.time, entry.what, entry.subject, body, digest),
         )
-        self.tail = replace(self.tail, index=index, hash=digest.hex())
+        tree = append(self.connection, self.tail.tree, body)
+        self.tail = replace(self.tail, index=index, hash=digest.hex(), tree=tree)
         return index
 
     def samples(self, samples: Iterable[Sample]) -> None:

@@ -62,7 +62,12 @@ class Keeper:
             site = self._site
             self.store = await self._disk.run(
                 partial(
-                    open_site, site.folder, name=site.name, clock=self._clock, store=site.store
+                    open_site,
+                    site.folder,
+                    name=site.name,
+                    clock=self._clock,
+                    store=site.store,
+                    publish=site.heads,
                 )
             )
 

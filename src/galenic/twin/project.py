@@ -20,7 +20,7 @@ from galenic.twin.definition import TwinDefinition, load
 from galenic.twin.kinds import ConnectionSpec, beside
 from galenic.twin.level import Level
 
-SITE = {"name": str, "folder": str, "store": str, "address": str}
+SITE = {"name": str, "folder": str, "store": str, "heads": str, "address": str}
 PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
 TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
         "binding": list, "targets": dict, "health": dict, "fold": dict}  # fmt: skip
@@ -41,6 +41,7 @@ class Site:
     address: str = "127.0.0.1:8090"
     is_named: bool = True
     store: str = EMBEDDED
+    heads: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,11 @@ def _site(record: Mapping[str, Any], place: _Place) -> Site:
     except DataError as error:
         error.where = place.at("site", 0, "store")
         raise
-    return Site(table.get("name", place.path.stem), folder, address, "folder" in table, store)
+    heads = table.get("heads")
+    if heads is not None:
+        heads = Path(beside(place.folder, heads, place.at("site", 0, "heads")))
+    name = table.get("name", place.path.stem)
+    return Site(name, folder, address, "folder" in table, store, heads)
 
 
 def _plant(table: dict[str, Any] | None, place: _Place) -> dict[str, Any] | None:

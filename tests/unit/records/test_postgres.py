@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from galenic.clock import ManualClock
 from galenic.errors import DataError, StorageError
 from galenic.records import Checkpoint, open_site
 from galenic.records.places import NOTE, Address
+from galenic.records.signing import KEY_FILE
 from galenic.signals import Computed, Correction, Record, Sample, Tick
 
 psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
@@ -52,6 +54,7 @@ def day(store):
             tx.artefact(bytes(range(256)) * (batch + 1), "x/y", {"by": "ann"}, batch)
             tx.correct(Correction("x", 3.5, "kg", batch, "ann", "typo"), "b", 7 * SECOND)
         store.seal(batch * 90 * SECOND, batch)
+    store.sign()
 
 
 def answers(store):
@@ -82,6 +85,8 @@ def answers(store):
 
 def test_both_stores_give_the_same_answers(tmp_path, site):
     clock = ManualClock(1_000_000_000_000_000_000)
+    (tmp_path / "file").mkdir()
+    shutil.copy(site.folder / KEY_FILE, tmp_path / "file")
     with open_site(tmp_path / "file", name="Test", site="site-1", clock=clock) as other:
         day(other)
         expected = answers(other)

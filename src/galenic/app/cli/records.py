@@ -35,7 +35,7 @@ def verify() -> click.Command:
         from galenic.records import open_site
 
         folder = site_folder(place(options, site))
-        outside = _head(head) if head else None
+        outside = _heads(head) if head else None
         store = open_site(folder, readonly=True)
         try:
             report = store.verify(outside)
@@ -52,7 +52,11 @@ def verify() -> click.Command:
         "verify",
         params=[
             click.Argument(["site"], required=False, metavar="[PROJECT.toml|FOLDER]"),
-            click.Option(["--head"], metavar="TEXT", help="A head kept outside, to compare with."),
+            click.Option(
+                ["--head"],
+                metavar="TEXT|FILE",
+                help="A head kept outside, or the file of published ones, to compare with.",
+            ),
             JSON,
         ],
         callback=callback,
@@ -177,12 +181,18 @@ def _told(one: Replayed) -> Iterator[str]:
     yield from (f"  {words}" for words in one.differences)
 
 
-def _head(text: str) -> Any:
+def _heads(text: str) -> Any:
+    """The head that is written there, or the heads in the file that is named."""
     from galenic.records import Head
+    from galenic.records.signing import read_heads
 
+    if Path(text).is_file():
+        return [signed.head for signed in read_heads(text)]
     try:
         return Head.from_text(text)
     except ValueError as error:
         raise ArgumentError(
-            f"{text!r} is not a head", where="--head", expected="index:hash:offset:journal"
+            f"{text!r} is not a head, and no file of heads",
+            where="--head",
+            expected="index:hash:offset:journal:root, or the file that heads are published to",
         ) from error

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ log = logging.getLogger(__name__)
 
 BEAT = 0.2  # s between looks at the keep-alive
 Receive = Callable[[str, bytes, bool], None]
+
+
+class Encryption(ssl.SSLContext):
+    """TLS that checks certificate and name; keeps its socket, which paho forgets on failure."""
+
+    wrapped: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *given: Any, **options: Any) -> ssl.SSLSocket:
+        """Encrypt a socket."""
+        self.wrapped = super().wrap_socket(*given, **options)
+        return self.wrapped
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Broker:
     certificate: str | Path | None = None
     key: str | Path | None = None
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     client: str = ""
     keepalive: int = 5
     timeout: float = 4.0
@@ -75,13 +86,17 @@ class Broker:
         """``host:port``."""
         return f"{self.host}:{self.port or (8883 if self.tls else 1883)}"
 
-    def context(self) -> ssl.SSLContext | None:
+    def context(self) -> Encryption | None:
         """How to encrypt, or None for clear text; DataError for unusable files."""
         if not self.tls:
             return None
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            context = Encryption(ssl.PROTOCOL_TLS_CLIENT)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.ca:
+                context.load_verify_locations(self.ca)
+            else:
+                context.load_default_certs()
             if self.certificate:
                 context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
@@ -113,6 +128,7 @@ class MqttLine:
         self._gone = asyncio.Event()
         self._closed = asyncio.Event()
         self._reason = ""
+        self._encryption: Encryption | None = None
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._client = Client(
@@ -163,9 +179,9 @@ class MqttLine:
 
     async def _connect(self, will: Will | None, session: int) -> None:
         client, broker = self._client, self.broker
-        context = broker.context()
-        if context is not None:
-            client.tls_set_context(context)
+        self._encryption = broker.context()
+        if self._encryption is not None:
+            client.tls_set_context(self._encryption)
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -242,6 +258,8 @@ class MqttLine:
         if isinstance(left, socket.socket):
             self._close_socket(left)
             left.close()
+        if self._encryption is not None and self._encryption.wrapped is not None:
+            self._encryption.wrapped.close()
         if self._connected.done() and not self._connected.cancelled():
             self._connected.exception()
 

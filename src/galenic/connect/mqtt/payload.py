@@ -67,7 +67,7 @@ _MESSAGES = {
         (5, "body", "bytes"),
     ),
 }
-VALUES = tuple(name for _, name, _ in _MESSAGES["Metric"] if name.endswith("_value"))
+VALUE = "value"
 
 
 def _build() -> dict[str, Any]:
@@ -79,6 +79,10 @@ def _build() -> dict[str, Any]:
         for number, name, kind in rows:
             plain = kind.removesuffix("*")
             field = described.field.add(name=name, number=number)
+            if name.endswith("_value"):  # at most one of them is set
+                if not described.oneof_decl:
+                    described.oneof_decl.add(name=VALUE)
+                field.oneof_index = 0
             field.label = _FIELD.LABEL_REPEATED if kind.endswith("*") else _FIELD.LABEL_OPTIONAL
             if plain in _KINDS:
                 field.type = _KINDS[plain]

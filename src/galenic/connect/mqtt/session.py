@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from galenic.connect.connector import BAD_TYPE_MISMATCH, TagInfo, Value
+from galenic.connect.connector import BAD_TYPE_MISMATCH, TagInfo
 from galenic.connect.mqtt.topic import Topic
 from galenic.connect.mqtt.values import (
     BAD_NO_COMMUNICATION,
     DESCRIPTION,
+    LAST,
     MILLISECOND,
     REFUSED,
     WRITABLE,
@@ -251,7 +252,11 @@ class NodeSession:
         if not kind.type:
             out.warnings.append(f"{path} is a {kind.name}, which is no tag")
             return None
-        properties = properties_of(metric)
+        try:
+            properties = properties_of(metric)
+        except DataError as error:
+            out.warnings.append(f"{path}: a property {error.found}, expected {error.expected}")
+            properties = {}
         told = properties.get(WRITABLE)
         description = properties.get(DESCRIPTION)
         info = TagInfo(
@@ -292,7 +297,7 @@ class NodeSession:
             if not self._waiting:
                 self._missing_since = None
         elif ahead < TURN // 2:
-            self._waiting[payload.seq] = (topic, payload)
+            self._waiting[payload.seq % TURN] = (topic, payload)
             if self._missing_since is None:
                 self._missing_since = now
         elif topic.kind.endswith("DATA"):  # waited for in vain, and here at last
@@ -322,8 +327,8 @@ class NodeSession:
             out.born = True
             self._metrics(topic.device, payload, received, out)
         elif topic.kind == "DDEATH":
-            time = payload.timestamp * MILLISECOND or received
-            self._device_death(topic.device, time, received, out)
+            told = payload.timestamp if payload.timestamp <= LAST else 0
+            self._device_death(topic.device, told * MILLISECOND or received, received, out)
         elif not self._is_certain(topic.device):
             self._ask(now, out, f"data before the birth of device {topic.device}")
         else:
@@ -351,25 +356,30 @@ class NodeSession:
         return not any(metric.alias in aliases for _, aliases in self._told.values())
 
     def _read(self, known: Known, metric: Any, payload: Any, received: int, out: Outcome) -> None:
-        refused = properties_of(metric).get(REFUSED)
-        if isinstance(refused, str):
-            out.refused.update({info.tag: refused for info in known.tags})
-            return
-        value: Value | tuple[Value, ...] | None = None
+        """The samples of a metric; what cannot be read is bad, and said."""
         try:
+            properties = properties_of(metric)
+            refused = properties.get(REFUSED)
+            if isinstance(refused, str):
+                out.refused.update({info.tag: refused for info in known.tags})
+                return
             value = value_of(metric, known.kind)
-            failed = False
+            values = value if isinstance(value, tuple) else (value,) * len(known.tags)
+            missing = (None,) * (len(known.tags) - len(values))
+            out.samples += [
+                to_sample(metric, info, each, payload.timestamp, received, properties)
+                for info, each in zip(known.tags, (*values, *missing), strict=False)
+            ]
         except DataError as error:
-            out.warnings.append(
-                f"{self.source}/{known.name} {error.found}, expected {error.expected}"
-            )
-            failed = True
-        values = value if isinstance(value, tuple) else (value,) * len(known.tags)
-        for info, each in zip(known.tags, (*values, *(None,) * len(known.tags)), strict=False):
-            sample = to_sample(metric, info, each, payload.timestamp, received)
-            if failed:
-                sample = replace(sample, quality=Quality.BAD, status=BAD_TYPE_MISMATCH)
-            out.samples.append(sample)
+            path = "/".join(part for part in (self.source, known.device, known.name) if part)
+            out.warnings.append(f"{path} {error.found}, expected {error.expected}")
+            out.samples += [
+                Sample(
+                    info.tag, None, info.unit, received, received, Quality.BAD, BAD_TYPE_MISMATCH,
+                    historical=metric.is_historical,
+                )
+                for info in known.tags
+            ]  # fmt: skip
 
     def _ask(self, now: float, out: Outcome, why: str) -> None:
         if self.ask(now):

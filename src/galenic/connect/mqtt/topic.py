@@ -65,7 +65,7 @@ def parse_state(data: bytes) -> tuple[bool, int] | None:
     try:
         state = json.loads(data)
         online, timestamp = state["online"], state["timestamp"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(online, bool) or not isinstance(timestamp, int):
         return None

@@ -42,6 +42,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNITS_OF_TIME = {"unix": 1_000_000_000, "unix_ms": 1_000_000, "unix_us": 1000, "unix_ns": 1}
 FORMATS = ("iso", *UNITS_OF_TIME)
 ARRIVAL = "arrival"
+LARGEST = 1 << 64  # integers of 64 bits, with or without sign; int64 ns of time are half of it
 LAST_USABLE = 0x40900000  # OPC UA UncertainLastUsableValue
 QUALITIES = {"good": Quality.GOOD, "uncertain": Quality.UNCERTAIN, "bad": Quality.BAD}
 TRUE, FALSE = ("true", "on", "1"), ("false", "off", "0")
@@ -364,7 +365,7 @@ def _plain(payload: bytes, kind: str) -> Any:
             return word.lower() in TRUE
         raise DataError(f"{_short(payload)}", expected=" or ".join((*TRUE, *FALSE)))
     try:
-        return int(word) if kind == "int" else float(word)
+        return _typed(int(word) if kind == "int" else float(word), kind)
     except ValueError as error:
         raise DataError(_short(payload), expected=f"a number ({kind})") from error
 
@@ -398,7 +399,8 @@ def _typed(value: Any, kind: str) -> Any:
                 return float(value)
             except OverflowError:
                 raise wrong from None
-        if math.isfinite(value) and value == int(value):
+        whole = isinstance(value, int) or value.is_integer()
+        if whole and -LARGEST <= value < LARGEST:
             return int(value)
     raise wrong
 
@@ -413,8 +415,13 @@ def _time(value: Any, form: str) -> int:
             raise wrong from None
         if stamp.tzinfo is None:
             raise DataError(f"time {value!r} without offset", expected="Z or as +01:00")
-        return (stamp - EPOCH) // timedelta(microseconds=1) * 1000
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        time = (stamp - EPOCH) // timedelta(microseconds=1) * 1000
+        if not abs(time) < LARGEST / 2:
+            raise wrong
+        return time
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong
+    if not abs(value) * UNITS_OF_TIME[form] < LARGEST / 2:
         raise wrong
     if isinstance(value, int):
         return value * UNITS_OF_TIME[form]

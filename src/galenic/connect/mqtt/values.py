@@ -10,11 +10,12 @@ from typing import Any
 
 from galenic.clock import to_iso
 from galenic.connect.connector import TagInfo, Value, clean_value
-from galenic.connect.mqtt.payload import VALUES, Metric
+from galenic.connect.mqtt.payload import VALUE, Metric
 from galenic.errors import DataError
 from galenic.signals import Quality, Sample
 
 MILLISECOND = 1_000_000
+LAST = ((1 << 63) - 1) // MILLISECOND - 1  # ms; times are int64 ns
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def value_of(metric: Any, kind: DataType) -> Value | tuple[Value, ...] | None:
     """
     if metric.is_null:
         return None
-    held = [field for field in VALUES if metric.HasField(field)]
-    if held != [kind.field]:
-        raise DataError(f"holds {', '.join(held) or 'no value'}", expected=f"a {kind.name}")
+    held = metric.WhichOneof(VALUE)
+    if held != kind.field or not held:
+        raise DataError(f"holds {held or 'no value'}", expected=f"a {kind.name}")
     raw = getattr(metric, kind.field)
     if kind.item:
         return _elements(raw, kind)
@@ -201,17 +202,14 @@ def properties_of(metric: Any) -> dict[str, Value | None]:
 
 
 def _property(value: Any) -> Value | None:
-    if value.is_null:
+    field = None if value.is_null else value.WhichOneof(VALUE)
+    if field is None:
         return None
-    for field in ("int_value", "long_value", "float_value", "double_value"):
-        if value.HasField(field):
-            raw = getattr(value, field)
-            kind = data_type(value.type)
-            return _integer(raw, kind) if kind.type == "int" else raw
-    for field in ("boolean_value", "string_value"):
-        if value.HasField(field):
-            return getattr(value, field)  # type: ignore[no-any-return]
-    return None
+    raw: Value = getattr(value, field)
+    if field in ("int_value", "long_value"):
+        kind = data_type(value.type)
+        return _integer(int(raw), kind) if kind.type == "int" else raw
+    return raw
 
 
 def set_properties(metric: Any, properties: Mapping[str, Value]) -> None:
@@ -248,7 +246,12 @@ def unit_of(properties: Mapping[str, Value | None]) -> str:
 
 
 def to_sample(
-    metric: Any, info: TagInfo, value: Value | None, payload_time: int, received: int
+    metric: Any,
+    info: TagInfo,
+    value: Value | None,
+    payload_time: int,
+    received: int,
+    properties: Mapping[str, Value | None],
 ) -> Sample:
     """The sample that ``metric`` is.
 
@@ -264,15 +267,22 @@ def to_sample(
         Of the payload, for metrics without a time stamp; 0 if it has none either.
     received : int [ns]
         When it came.
+    properties : mapping
+        As `properties_of` gave them.
+
+    DataError where the time is beyond the year 2262, as where it was given in ns.
     """
-    properties = properties_of(metric)
     status = status_of(properties)
     clean, usable = clean_value(value)
     quality = max(_severity(properties, status), Quality.GOOD if usable else Quality.BAD)
     time = metric.timestamp if metric.HasField("timestamp") else payload_time
+    if time > LAST:
+        raise DataError(f"has time {time} ms", expected="a time before the year 2262")
     rest = properties.get(NANOSECONDS)
     if time:
-        time = time * MILLISECOND + (rest if isinstance(rest, int) else 0)
+        time = time * MILLISECOND + (
+            rest if isinstance(rest, int) and 0 < rest < MILLISECOND else 0
+        )
     else:
         time, quality = received, max(quality, Quality.UNCERTAIN)
     key = properties.get(KEY)

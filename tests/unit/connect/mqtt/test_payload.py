@@ -216,7 +216,8 @@ def test_a_sample_survives_the_way_there_and_back(sample):
     wire = to_metric(sample, 10).SerializeToString()
     metric = Metric.FromString(wire)
 
-    back = to_sample(metric, TagInfo("t", "kN"), value_of(metric, data_type(10)), 0, 5)
+    value = value_of(metric, data_type(10))
+    back = to_sample(metric, TagInfo("t", "kN"), value, 0, 5, properties_of(metric))
 
     assert back == sample
     assert math.copysign(1, back.value or 0.0) == math.copysign(1, sample.value or 0.0)
@@ -230,19 +231,19 @@ def test_other_hosts_take_an_uncertain_value_for_bad():
 
 
 def test_without_a_time_the_arrival_is_uncertain():
-    sample = to_sample(Metric(double_value=1.0), TagInfo("t"), 1.0, 0, 77)
+    sample = to_sample(Metric(double_value=1.0), TagInfo("t"), 1.0, 0, 77, {})
 
     assert (sample.source_time, sample.quality) == (77, Quality.UNCERTAIN)
 
 
 def test_the_time_of_the_payload_stands_for_that_of_the_metric():
-    sample = to_sample(Metric(double_value=1.0), TagInfo("t"), 1.0, START, 77)
+    sample = to_sample(Metric(double_value=1.0), TagInfo("t"), 1.0, START, 77, {})
 
     assert (sample.source_time, sample.quality) == (TIME, Quality.GOOD)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_bad(value):
-    sample = to_sample(Metric(double_value=value, timestamp=START), TagInfo("t"), value, 0, 77)
+    sample = to_sample(Metric(double_value=value, timestamp=START), TagInfo("t"), value, 0, 77, {})
 
     assert (sample.value, sample.quality) == (None, Quality.BAD)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galenic.connect.connector import TagInfo
 from galenic.connect.mqtt.payload import Payload
@@ -337,6 +339,67 @@ def test_losing_the_way_makes_everything_stale_until_the_next_birth(node):
     assert sorted(values(lost)) == [("D/x", None), ("a", None)]
     assert node.data(1.0).samples == []
     assert values(node.birth()) == [("a", 1.0)]
+
+
+def test_a_time_in_nanoseconds_is_told(node):
+    payload = Payload(timestamp=T0)
+    payload.metrics.add(alias=1, timestamp=T0 * MS, double_value=2.0)
+
+    outcome = node.send("NDATA", payload)
+
+    assert [(s.value, s.source_time) for s in outcome.samples] == [(None, NOW)]
+    assert outcome.warnings == [
+        f"G/N/a has time {T0 * MS} ms, expected a time before the year 2262"
+    ]
+
+
+wild = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["a", "b", "bdSeq", "Node Control/Rebirth", ""]),
+        "alias": st.integers(0, 3),
+        "timestamp": st.sampled_from([0, T0, 2**63, 2**64 - 1]),
+        "datatype": st.integers(0, 40),
+        "is_historical": st.booleans(),
+        "is_null": st.booleans(),
+        "int_value": st.integers(0, 2**32 - 1),
+        "long_value": st.integers(0, 2**64 - 1),
+        "float_value": st.floats(width=32),
+        "double_value": st.floats(),
+        "boolean_value": st.booleans(),
+        "string_value": st.text(max_size=3),
+        "bytes_value": st.binary(max_size=9),
+    },
+)
+message = st.tuples(
+    st.sampled_from(["NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH", "NCMD"]),
+    st.integers(0, 600) | st.none(),
+    st.sampled_from([0, T0, 2**64 - 1]),
+    st.lists(st.tuples(wild, st.integers(0, 2**32 - 1) | st.none()), max_size=3),
+)
+
+
+@given(st.lists(message, max_size=12))
+def test_no_message_breaks_a_session(messages):
+    """Whatever a node sends: samples have times that fit int64, and values a record can hold."""
+    session = NodeSession("G/N", lambda device, name: TagInfo(f"{device}/{name}"), again=0.5)
+    for second, (kind, seq, time, metrics) in enumerate(messages):
+        payload = Payload(timestamp=time)
+        if seq is not None:
+            payload.seq = seq
+        for fields, quality in metrics:
+            metric = payload.metrics.add(**fields)
+            if quality is not None:
+                metric.properties.keys.append("Quality")
+                metric.properties.values.add(type=1, int_value=quality)
+        topic = Topic("G", kind, "N", "D" if kind.startswith("D") else "")
+        outcomes = [
+            session.receive(topic, payload, NOW, float(second)), session.tick(NOW, second + 0.5),
+        ]  # fmt: skip
+        for sample in (s for outcome in outcomes for s in outcome.samples):
+            assert 0 <= sample.source_time < 2**63
+            assert sample.value == sample.value
+            assert sample.value is not None or sample.quality == Quality.BAD
 
 
 def test_a_refusal_is_no_sample(node):

@@ -23,6 +23,7 @@ LARGEST = 4096
 SMALLEST = 32
 BYTES = 16e6  # of the values of one block
 SHARES = 64
+SMALL_MODEL = 16  # states
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,16 @@ class Block:
         return len(self.columns)
 
 
-def rows_of_block(individuals: int, times: int, outputs: int) -> int:
+def rows_of_block(individuals: int, times: int, outputs: int, states: int) -> int:
     """Individuals per block, from the size of the task alone.
 
     The number of workers does not count: sums over blocks would have other bits on another machine.
+    Large models get smaller blocks, so that a run can be watched and stopped.
     """
     fitting = int(BYTES / (8 * max(times * outputs, 1)))
+    quick = LARGEST * SMALL_MODEL // (states + SMALL_MODEL)
     share = -(-individuals // SHARES)
-    return max(min(LARGEST, fitting, share), min(SMALLEST, fitting, individuals), 1)
+    return max(min(quick, fitting, share), min(SMALLEST, fitting, individuals), 1)
 
 
 def blocks(

@@ -219,7 +219,9 @@ class _Gathering:
     def run(self, request: Request) -> Trajectories:
         """Solve all blocks and put the result together."""
         plan, count = self.plan, len(self.individuals)
-        rows = rows_of_block(count, len(plan.frame.times), len(plan.frame.columns))
+        rows = rows_of_block(
+            count, len(plan.frame.times), len(plan.frame.columns), len(plan.system.states)
+        )
         spread = Spread(plan, request.executor, self._workers(request))
         store = storage(plan, request.keep)
         work: dict[str, npt.NDArray[Any]] = {

@@ -114,8 +114,9 @@ def test_an_error_of_a_summary_is_raised_and_not_tried_again():
 
 @pytest.mark.parametrize("individuals", [1, 31, 200, 10_000, 1_000_000])
 @pytest.mark.parametrize("cells", [1, 169, 10**5])
-def test_blocks_are_small_enough_to_share_and_to_hold(individuals, cells):
-    rows = rows_of_block(individuals, cells, 1)
+@pytest.mark.parametrize("states", [1, 201])
+def test_blocks_are_small_enough_to_share_and_to_hold(individuals, cells, states):
+    rows = rows_of_block(individuals, cells, 1, states)
 
     assert 1 <= rows <= LARGEST
     assert rows * cells * 8 <= 16e6

@@ -56,7 +56,8 @@ async def main(folder, port, password):
     await runner.stop()
     store.close()
 
-asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+if __name__ == "__main__":  # looks at the records run in processes of their own
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
 """
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -139,6 +140,33 @@ class Browser:
         wait(lambda: self.run(f"!!document.querySelector({json.dumps(selector)})"), 30, selector)
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         self.call("Input.insertText", text=text)
+
+    def press(self, key: str, times: int = 1) -> None:
+        """Press a key."""
+        code = {"Tab": 9, "Enter": 13}.get(key, 0)
+        text = {"text": "\r"} if key == "Enter" else {}
+        for _ in range(times):
+            for kind in ("keyDown", "keyUp"):
+                one = text if kind == "keyDown" else {}
+                self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
+                          windowsVirtualKeyCode=code, **one)  # fmt: skip
+
+    def drag(self, selector: str, to: str) -> None:
+        """Drag the middle of one element onto that of another with the mouse."""
+        points = []
+        for one in (selector, to):
+            find = f"document.querySelector({json.dumps(one)}).getBoundingClientRect()"
+            middle = f"(r => [r.x + r.width / 2, r.y + Math.min(r.height, 400) / 2])({find})"
+            points.append(self.run(middle))
+        (x, y), (a, b) = points
+        self._mouse("mousePressed", x, y)
+        for share in (0.1, 0.5, 1.0):
+            self._mouse("mouseMoved", x + share * (a - x), y + share * (b - y))
+        self._mouse("mouseReleased", a, b)
+
+    def _mouse(self, kind: str, x: float, y: float) -> None:
+        held = {"button": "left", "clickCount": 1, "buttons": 0 if kind == "mouseReleased" else 1}
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
 
     def goto(self, url: str) -> None:
         self.call("Page.navigate", url=url)
@@ -225,3 +253,102 @@ def test_the_keyboard_leads_to_every_place(browser, address):
             browser.call("Input.dispatchKeyEvent", type="keyUp", key=one)
         wait(lambda place=place: browser.run("location.pathname") == place, 15, place)
         wait(lambda: browser.run("document.readyState") == "complete", 15, "the page")
+
+
+CHARTED = "document.querySelectorAll('button[data-show][aria-pressed=true]').length"
+
+
+def drawn(browser: Browser) -> None:
+    """The page is there, and answers: charts come over its connection."""
+    wait(
+        lambda: browser.run("document.querySelectorAll('.nicegui-echart svg path').length") > 10,
+        30,
+        "trends",
+    )
+
+
+def charted(browser: Browser, count: int) -> None:
+    wait(lambda: browser.run(CHARTED) == count, 30, f"{count} quantities shown")
+
+
+@pytest.mark.slow
+def test_a_quantity_comes_into_the_trends_by_drag_and_by_enter_and_leaves_by_its_button(
+    browser, address
+):
+    browser.goto(f"{address}/twin/tank-1")
+    drawn(browser)
+    shown = browser.run(CHARTED)
+    name = browser.run("document.querySelector('button[data-show]').dataset.show")
+    browser.run(f"document.querySelector('button[data-show={json.dumps(name)}]').click()")
+    charted(browser, shown - 1)
+
+    browser.drag(f"[data-quantity={json.dumps(name)}]", "[data-takes-quantity]")
+    charted(browser, shown)
+
+    browser.run(f"document.querySelector('button[data-show={json.dumps(name)}]').focus()")
+    browser.press("Enter")
+    charted(browser, shown - 1)
+
+
+@pytest.mark.slow
+def test_the_chart_and_its_data_are_downloaded_from_one_menu(browser, address, tmp_path):
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.goto(f"{address}/twin/tank-1")
+    drawn(browser)
+    heads = {"png": b"\x89PNG", "pdf": b"%PDF", "csv": b"time UTC", "parquet": b"PAR1"}
+    for item, form in (("PNG", "png"), ("PDF", "pdf"), ("CSV", "csv"), ("Parquet", "parquet")):
+        browser.click("button[aria-haspopup=menu]", "Download")
+        browser.click(".q-item", item)
+        file = tmp_path / f"tank-1-trends.{form}"
+        wait(file.exists, 30, file.name)
+        wait(lambda: browser.run("!document.querySelector('.q-menu .q-item')"), 10, "the menu")
+
+        assert file.read_bytes().startswith(heads[form])
+
+
+@pytest.mark.slow
+def test_what_was_recorded_is_played_again_and_is_marked_as_a_replay(browser, address):
+    browser.goto(f"{address}/twin/tank-1")
+    browser.click("button", "Replay")
+    browser.click("button", "the last 5 min")
+    browser.says("REPLAY")
+    clock = "document.querySelector('[data-live=\"replay:clock\"]').innerText"
+    wait(lambda: browser.run("location.search.includes('replay=')"), 30, "the address")
+    first = browser.run(clock)
+    browser.click("[data-play]")
+
+    wait(lambda: browser.run(clock) != first or "Play" in browser.run(
+        "document.querySelector('[data-play]').innerText"), 60, "the replay")  # fmt: skip
+    assert "Change the level" not in browser.run("document.body.innerText")
+    browser.click("a", "Back to live")
+    browser.says("newest data")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_on_the_pages_can_be_read_reached_and_named(browser, address, theme):
+    """Contrast of WCAG 2.1 AA as drawn; nothing that only a mouse could use; names for all."""
+    browser.run(f"localStorage.setItem('galenic-theme', '{theme}')")
+    found = {}
+    for path in ("/", "/twin/tank-1", "/services", "/alarms", "/records", "/data", "/settings"):
+        browser.goto(address + path)
+        wait(lambda: browser.run("document.querySelector('main h1') !== null"), 30, path)
+        wait(lambda: browser.run("document.getAnimations().length === 0"), 30, "the colours")
+        found[path] = browser.run((Path(__file__).parent / "readable.js").read_text())
+
+    assert found == {path: {"poor": {}, "unreachable": {}, "nameless": []} for path in found}
+
+
+@pytest.mark.slow
+def test_the_focus_of_the_keyboard_can_be_seen(browser, address):
+    browser.goto(f"{address}/twin/tank-1")
+    browser.says("newest data")
+    seen = """(() => { for (let e = document.activeElement; e; e = e.parentElement) {
+      const s = getComputedStyle(e);
+      if (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) return true;
+      if (e.matches('.q-field--focused, .indicator')) return true; }
+      return document.activeElement === document.body; })()"""
+    for _ in range(25):
+        browser.press("Tab")
+
+        assert browser.run(seen), browser.run("document.activeElement.outerHTML.slice(0, 200)")

@@ -99,6 +99,7 @@ def _row(facts: Facts, path: str, changes: dict[str, Any]) -> list[Any]:
         return Html(f'<span data-live="{escape(key)}">{changes[key]["html"]}</span>')
 
     words = escape(facts.meaning(path))
+    button = shown_changes(facts, first_shown(facts))[f"list:{path}:show"]
     return [
         Html(
             f'<span data-quantity="{escape(path)}" data-label="{words}">{words}<br>'
@@ -108,7 +109,8 @@ def _row(facts: Facts, path: str, changes: dict[str, Any]) -> list[Any]:
         live("measured"),
         Html(
             f'<button class="icon-button" data-show="{escape(path)}" data-live="'
-            f'{escape(f"list:{path}:show")}" aria-label="Trend of {words}">show</button>'
+            f'{escape(f"list:{path}:show")}" aria-label="Trend of {words}" '
+            f'aria-pressed="{button["attrs"]["aria-pressed"]}">{button["text"]}</button>'
         ),
     ]
 
@@ -138,6 +140,11 @@ def shown_changes(facts: Facts, chosen: list[str]) -> dict[str, Any]:
     }
 
 
+def first_shown(facts: Facts) -> list[str]:
+    """The quantities that the trends begin with."""
+    return facts.offered()[:FIRST]
+
+
 class Trends:
     """The chart with its choice of quantities and span."""
 
@@ -145,13 +152,12 @@ class Trends:
         self.page, self.facts, self.source = page, facts, source
         self.chart: Any = None
         known = {path: facts.meaning(path) for path in facts.offered()}
-        first = [path for path in facts.twin.definition.shown if path in known] or list(known)
         with ui.element("div").classes("row"):
             self.choice = (
                 ui.select(
                     known,
                     multiple=True,
-                    value=first[:FIRST],
+                    value=first_shown(facts),
                     label="quantities",
                     on_change=self.draw,
                 )

@@ -162,7 +162,6 @@ class Lanes:
         """The individuals of a block in lanes; what fails is NaN and has a reason."""
         from galenic.engine.native import Status as Ended
 
-        theta = self._theta(block)
         known = np.isfinite(block.columns).all(axis=1)
         solved = Solved.empty(self.plan, len(block))
         rows = np.flatnonzero(known)
@@ -171,11 +170,12 @@ class Lanes:
         if not len(rows):
             return solved
         part = Block(block.index, block.first, block.columns[rows], block.schedule[rows])
+        theta, states = self._begin(part)
         outcome = kernel(self.plan, method.name).run(
-            theta[rows],
+            theta,
             np.array(self.plan.frame.times),
-            events=self._events(part, theta[rows]),
-            states=self._states(part, theta[rows]),
+            events=self._events(part, theta),
+            states=states,
             rtol=method.rtol,
             atol=None if method.atol is None else method.atol * self.problem.nominal,
             threads=1,
@@ -207,8 +207,26 @@ class Lanes:
             solved.status[row] = Status.FAILED
             solved.reasons[int(row)] = "an output is not a number"
 
+    def _begin(self, block: Block) -> tuple[Array, Array | None]:
+        """Runtime parameters and start values; computed ones follow changes at the start.
+
+        With state events these changes are left to the first event, because a trigger that they
+        carry over zero fires.
+        """
+        theta = self._theta(block)
+        changes = self.rows.theta
+        if not changes:
+            return theta, self._states(block, theta)
+        changed = theta.copy()
+        for number in set(block.schedule.tolist()) & set(changes):
+            for index, value in changes[number]:
+                changed[block.schedule == number, index] = value
+        if self.problem.triggers:
+            return theta, self._states(block, changed, always=True)
+        return changed, self._states(block, changed)
+
     def _theta(self, block: Block) -> Array:
-        """Runtime parameters (m, n_theta), changes at the start included."""
+        """Runtime parameters (m, n_theta) before any change."""
         theta = np.repeat(self.problem.defaults[None, :], len(block), axis=0)
         p, u = vectors(self.plan, block)
         layout = self.problem.layout
@@ -217,15 +235,12 @@ class Lanes:
             (u, "input", self.compiled.system.inputs),
         ):
             theta[:, [layout[kind, entry.path] for entry in entries]] = values
-        for number in set(block.schedule.tolist()) & set(self.rows.theta):
-            for index, value in self.rows.theta[number]:
-                theta[block.schedule == number, index] = value
         return np.ascontiguousarray(theta)
 
-    def _states(self, block: Block, theta: Array) -> Array | None:
+    def _states(self, block: Block, theta: Array, always: bool = False) -> Array | None:
         """Start values (m, n) where any are given; None leaves them to the kernel."""
         columns = [(k, place) for k, place in enumerate(self.plan.places) if place.kind in _OFFSETS]
-        if not columns and not self.plan.starts:
+        if not (columns or self.plan.starts or always):
             return None
         compiled = self.compiled
         layout = self.problem.layout

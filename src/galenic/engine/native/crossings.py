@@ -26,7 +26,7 @@ _CHATTER = 100  # events of one individual within a billionth of its run
 def arrays(count: int) -> dict[str, int]:
     """Arrays that triggers need: last levels (kept and tried), new levels, search interval."""
     sizes = {"LAST": count, "TRIED": count, "LEVEL": count, "CROSS": 1, "LOW": 1, "HIGH": 1}
-    return sizes | {"FOUND": 1, "PENDING": 1, "FIRED": 1, "FIREDAT": 1, "QUICK": 1}
+    return sizes | {"FOUND": 1, "PENDING": 1, "FIRED": 1, "FIREDAT": 1, "QUICK": 1, "SPENT": 1}
 
 
 def watch_program(equations: Equations, kept: list[int], rows: int) -> Program:
@@ -133,6 +133,7 @@ def cascade(
     """cascade(ws, lanes): fire what is pending or was carried over zero, until nothing is."""
     s = Driver(layout)
     narrow = f"i{s.lanes}"
+    s.store("SPENT", "zeroinitializer", kind=s.I)
     with s.forever() as (_, out):
         s.call_all(calls("measure"))
         s.store("FIRED", "zeroinitializer", kind=s.I)
@@ -152,8 +153,13 @@ def cascade(
 
 
 def _judge(s: Driver, count: int, lane: str) -> None:
-    """FIRED: the rules of one lane that fire now; LAST: its levels, above zero for those."""
+    """FIRED: the rules of one lane that fire now; LAST: its levels.
+
+    A rule that fired leaves in LAST how near to zero its level may stay and still count as above
+    it: a reset that does not move its own trigger would fire again and again. As in ``March``.
+    """
     pending = s.lane_load("PENDING", lane, kind="i64")
+    spent = s.lane_load("SPENT", lane, kind="i64")
     s.lane_store("PENDING", lane, "0", kind="i64")
     with s.loop(count) as k:
         before, now = s.lane_load("LAST", lane, k), s.lane_load("LEVEL", lane, k)
@@ -161,11 +167,28 @@ def _judge(s: Driver, count: int, lane: str) -> None:
         above = s.get(f"fcmp oge double {now}, {bits(0.0)}")
         due = s.get(f"trunc i64 {s.get(f'lshr i64 {pending}, {k}')} to i1")
         fires = s.get(f"or i1 {due}, {s.get(f'and i1 {below}, {above}')}")
-        kept = s.get(f"select i1 {fires}, double {bits(1.0)}, double {now}")
+        fell = s.get(f"fneg double {now}")
+        small = s.get(f"fcmp ole double {fell}, {before}")
+        done = s.get(f"trunc i64 {s.get(f'lshr i64 {spent}, {k}')} to i1")
+        stays = s.get(f"and i1 {done}, {small}")
+        kept = s.get(f"select i1 {stays}, double {before}, double {now}")
+        near = s.get(f"select i1 {due}, double {_near(s, before, now)}, double {bits(1e-300)}")
+        kept = s.get(f"select i1 {fires}, double {near}, double {kept}")
         s.lane_store("LAST", lane, kept, k)
         bit = s.get(f"shl i64 {s.get(f'zext i1 {fires} to i64')}, {k}")
-        fired = s.lane_load("FIRED", lane, kind="i64")
-        s.lane_store("FIRED", lane, s.get(f"or i64 {fired}, {bit}"), kind="i64")
+        for array in ("FIRED", "SPENT"):
+            known = s.lane_load(array, lane, kind="i64")
+            s.lane_store(array, lane, s.get(f"or i64 {known}, {bit}"), kind="i64")
+
+
+def _near(s: Driver, before: str, now: str) -> str:
+    """How near to zero is at zero: ten times the level where the crossing was met, or round-off."""
+    located = s.get(f"call double @llvm.fabs.f64(double {now})")
+    begun = s.get(f"call double @llvm.fabs.f64(double {before})")
+    met = s.get(f"fmul double {located}, {bits(10.0)}")
+    rounding = s.get(f"fmul double {begun}, {bits(1e-12)}")
+    either = s.get(f"fadd double {met}, {rounding}")
+    return s.get(f"fadd double {either}, {bits(1e-300)}")
 
 
 def _fire(

@@ -152,6 +152,38 @@ def test_state_events_are_those_of_a_single_run():
     assert_allclose(lanes["T"], single["T"], atol=1e-5)
 
 
+def counter():
+    """x' = rate; counts when the rate passes 1 (by 1) and when x passes 2 (by 10)."""
+    return system(
+        "Counter",
+        {"x": (0.0, "1"), "n": (0.0, "1")},
+        lambda m: {"x": m.rate, "n": 0},
+        parameters={"rate": (0.5, "1/s")},
+        events=lambda m, at: [
+            EventRule("fast", m.rate - 1, None, None, ((at["n"], m.n + 1),)),
+            EventRule("full", m.x - 2, None, None, ((at["n"], m.n + 10),)),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "counts"),
+    [
+        (Experiment().set("rate", 1.6, at=0.0), [1, 1, 11, 11]),
+        (Experiment().set("rate", 2.0, at=1.0), [0, 1, 11, 11]),
+        (Experiment().set("x", 3.0, at=0.0), [10, 10, 10, 10]),
+        (Experiment().dose("x", 3.0, at=1.0), [0, 10, 10, 10]),
+        (Experiment().set("x", 3.0, at=0.5).set("x", 1.0, at=1.5), [0, 10, 10, 10]),
+        (Experiment().set("x", 3.0, at=0.5).set("x", 1.6, at=1.5), [0, 10, 10, 20]),
+    ],
+)
+def test_an_event_that_does_not_move_its_trigger_fires_once(experiment, counts):
+    lanes, single = both(counter(), experiment, 2, until=3, every=1, outputs=["n"])
+
+    assert single["n"].values[0].tolist() == counts
+    assert lanes["n"].values[0].tolist() == counts
+
+
 def test_algebraic_quantities_are_those_of_the_closed_form():
     lanes, _ = both(circle(), None, {"y": [0.0, 0.5]}, outputs=["y", "z"], until=0.75, every=0.25)
 

@@ -34,7 +34,7 @@ from galenic.records.signing import (
 )
 from galenic.records.sql import Connection
 from galenic.records.store import Artefact, Checkpoint, Segment
-from galenic.records.verify import Verifier, VerifyReport
+from galenic.records.verify import Report, Verifier, VerifyReport
 from galenic.records.writing import TableTransaction, Tail
 from galenic.signals import Record, Sample, Signal
 
@@ -298,11 +298,13 @@ class SiteStore(ABC):
         with self._reading() as connection:
             return Tail.of(connection).head
 
-    def verify(self, head: Head | Sequence[Head] | None = None) -> VerifyReport:
+    def verify(
+        self, head: Head | Sequence[Head] | None = None, report: Report | None = None
+    ) -> VerifyReport:
         """Recompute all that the ledger vouches for; compare with heads kept outside."""
         self._refuse_closed()
         with self._reading() as connection:
-            return Verifier(connection, self.folder, head).run()
+            return Verifier(connection, self.folder, head, report).run()
 
     def get(self, kind: str, key: str) -> Any:
         """A document, or None."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from galenic.records.signing import SignedHead
-    from galenic.records.verify import VerifyReport
+    from galenic.records.verify import Report, VerifyReport
     from galenic.records.volumes import Volume
 
 
@@ -129,7 +129,9 @@ class Store(Protocol):
 
     def head(self) -> Head: ...
 
-    def verify(self, head: Head | Sequence[Head] | None = None) -> VerifyReport: ...
+    def verify(
+        self, head: Head | Sequence[Head] | None = None, report: Report | None = None
+    ) -> VerifyReport: ...
 
     def sign(self) -> SignedHead | None:
         """Sign the present head now, if anything was written since the last one; the newest."""

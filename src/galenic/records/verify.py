@@ -22,6 +22,10 @@ from galenic.records.sql import Connection
 from galenic.records.tree import STORED
 
 LIMIT = 20
+TOLD_EVERY = 1000
+
+Report = Callable[[str, int], None]
+"""Is told how many entries, rows, segments, artefacts or heads have been looked at."""
 
 DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """A damaged schema can give a value of any type in any place: what then fails is damage."""
@@ -113,8 +117,13 @@ class Verifier:
     """One pass over a consistent view of the file and over the segments."""
 
     def __init__(
-        self, connection: Connection, folder: Path, head: Head | Sequence[Head] | None
+        self,
+        connection: Connection,
+        folder: Path,
+        head: Head | Sequence[Head] | None,
+        report: Report | None = None,
     ) -> None:
+        self._report = report
         self._connection = connection
         self._do = connection.stream
         self._folder = folder
@@ -155,6 +164,11 @@ class Verifier:
         head = Head(*self._last, self._tail[0], self._tail[1].hex(), self._tree.root.hex())
         return VerifyReport(tuple(self._problems), **self._counts, head=head, against=self._against)
 
+    def _count(self, part: str) -> None:
+        self._counts[part] += 1
+        if self._report is not None and self._counts[part] % TOLD_EVERY == 0:
+            self._report(part, self._counts[part])
+
     def _bad(self, part: str, place: str, reason: str, index: int | None = None) -> None:
         self._problems.append(Problem(part, place, reason, index))
         if len(self._problems) >= LIMIT:
@@ -174,7 +188,7 @@ class Verifier:
             + " FROM ledger ORDER BY number"
         )
         for number, time, kind, subject, body, digest in rows:
-            self._counts["entries"] += 1
+            self._count("entries")
             # damage can show as NULL
             self._entry(number, time, _raw(kind), _raw(subject), body or b"", digest or b"")
         if self._counts["entries"] == 0:
@@ -225,7 +239,7 @@ class Verifier:
         for level, position, node in self._do("SELECT level, position, hash FROM nodes"):
             self._nodes[level, position] = node
         for number, line in self._do("SELECT number, line FROM heads ORDER BY number"):
-            self._counts["heads"] += 1
+            self._count("heads")
             place = f"signed head {number}"
             try:
                 head = SignedHead.from_line(line)
@@ -312,7 +326,7 @@ class Verifier:
             self._columns('"offset", received, {kind}, {body}, {hash}')
             + ' FROM journal ORDER BY "offset"'
         ):
-            self._counts["rows"] += 1
+            self._count("rows")
             if found == offset + 1:
                 self._row(previous, found, said, digest)
             elif found <= offset:
@@ -350,7 +364,7 @@ class Verifier:
         fixed, digest = volume.first - 1, b""
         reader = volumes.Volumes(self._folder)
         for found, _, _, _, digest in reader.chained(volume, volume.first, volume.last + 1):
-            self._counts["rows"] += 1
+            self._count("rows")
             if found in expected:
                 self._fixed(found, digest, fixed, expected.pop(found))
                 fixed = found
@@ -378,7 +392,7 @@ class Verifier:
     def _segments(self) -> None:
         table = {row[0]: row for row in self._do("SELECT name, rows, hash FROM segments")}
         for name, entry in self._sealed.items():
-            self._counts["segments"] += 1
+            self._count("segments")
             place = f"{FOLDER}/{name}"
             path = self._folder / FOLDER / name
             if table.pop(name, (name, entry.detail["rows"], "")) != (
@@ -399,7 +413,7 @@ class Verifier:
         for digest, media, facts, data in self._do(
             "SELECT hash, media_type, provenance, data FROM artefacts"
         ):
-            self._counts["artefacts"] += 1
+            self._count("artefacts")
             found.add(digest)
             entry = self._kept.get(digest)
             if entry is None:

@@ -1,4 +1,4 @@
-"""Commands about a site's records: verify, move and replay."""
+"""Commands about a site's records: verify, bundle, move and replay."""
 
 from __future__ import annotations
 
@@ -61,6 +61,37 @@ def verify() -> click.Command:
         ],
         callback=callback,
         help="Recompute everything that a site's ledger vouches for, and name what was changed.",
+    )
+
+
+def bundle() -> click.Command:
+    """The command ``galenic bundle``; it works beside a running server."""
+
+    def callback(site: str | None, to: str, **options: Any) -> int:
+        from galenic.app.cli import OK
+        from galenic.app.cli.site import site_folder
+        from galenic.app.cli.terminal import show_json
+        from galenic.records import open_site
+        from galenic.records.bundle import PROGRAM, write_bundle
+
+        with open_site(site_folder(place(options, site)), readonly=True) as store:
+            manifest = write_bundle(store, to)
+        if chosen(options)["json"]:
+            show_json(manifest)
+        else:
+            click.echo(f"{len(manifest['files'])} files in {to}; check them there with")
+            click.echo(f"  python {PROGRAM} . --head HEAD-KEPT-ELSEWHERE")
+        return OK
+
+    return click.Command(
+        "bundle",
+        params=[
+            click.Argument(["site"], required=False, metavar="[PROJECT.toml|FOLDER]"),
+            click.Option(["--to"], required=True, metavar="FOLDER", help="A new folder."),
+            JSON,
+        ],
+        callback=callback,
+        help="Copy a site's records, with a program that checks the copy without galenic.",
     )
 
 

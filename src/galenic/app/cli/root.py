@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": ("Simulate a model.", "science"),
     "services": ("List all services, or show the arguments of one.", "science"),
     "verify": ("Recompute a site's records and name what was changed.", "records"),
+    "bundle": ("Copy a site's records for an auditor without galenic.", "records"),
     "move": ("Move a site's records to another store, and prove it.", "records"),
     "replay": ("Feed a site's journal through its twins again.", "records"),
     "version": ("Show the version and what it runs on.", "science"),

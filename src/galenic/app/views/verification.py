@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from html import escape
@@ -21,11 +23,34 @@ LOOK = 0.3
 
 
 def verified(store: Any, head: str) -> Iterator[dict[str, Any]]:
-    """What is recomputed, then the report; for a process of its own."""
+    """How far a verification is, then its report; for a process of its own."""
     against, here = _head(head), store.head()
-    yield {"now": f"{here.index + 1} ledger entries and {here.offset} journal rows"}
-    report = store.verify(against)
-    yield {"report": report.to_dict(), "text": report.text}
+    whole = {"entries": here.index + 1, "rows": here.offset}
+    said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    looked = dict.fromkeys(whole, 0)
+
+    def report(part: str, count: int) -> None:
+        if part in looked:
+            looked[part] = count
+            share = sum(looked.values()) / max(1, sum(whole.values()))
+            said.put({"share": min(1.0, share), "now": f"{part} up to {count}"})
+
+    def work() -> None:
+        try:
+            found = store.verify(against, report)
+            said.put({"report": found.to_dict(), "text": found.text})
+        except BaseException as error:
+            said.put({"error": error})
+
+    yield {"share": 0.0, "now": f"{whole['entries']} entries and {whole['rows']} rows"}
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        message = said.get()
+        if "error" in message:
+            raise message["error"]
+        yield message
+        if "report" in message:
+            return
 
 
 def _head(text: str) -> Head | None:
@@ -76,19 +101,20 @@ class Verification:
             frame.complain(error)
             return
         self.go.disable()
-        self.heard, began = {"now": "the records"}, time.monotonic()
+        self.heard, began = {"now": "the records", "share": 0.0}, time.monotonic()
         folder = str(self.store.folder)
         aside = Aside(verified, folder, (head,), self.heard.update, self._ended)
         self.page.client.on_delete(aside.stop)
         self.place.clear()
         with self.place:
             words = ui.label("")
-            ui.linear_progress(show_value=False).props('indeterminate aria-label="Verification"')
+            bar = ui.linear_progress(0.0, show_value=False).props('aria-label="Verification"')
             stop = button("Cancel", lambda: asyncio.to_thread(aside.stop))
             timer = ui.timer(LOOK, lambda: look())
 
         def look() -> None:
-            words.text = f"Recomputing {self.heard['now']}, {time.monotonic() - began:.0f} s"
+            bar.value, seconds = self.heard["share"], time.monotonic() - began
+            words.text = f"Recomputing {self.heard['now']}, {bar.value:.0%} after {seconds:.0f} s"
             if "ended" in self.heard:
                 timer.cancel()
                 stop.disable()

@@ -32,9 +32,19 @@ def run(look, folder, *arguments):
 def test_an_intact_ledger_is_verified_in_a_process_of_its_own(folder):
     (before, said), ended = run(verified, folder, "")
 
-    assert before["now"].startswith("21 ledger entries")
+    assert before["now"].startswith("21 entries")
     assert said["report"]["ok"]
     assert ended == [None]
+
+
+def test_a_long_verification_says_how_far_it_is(folder, monkeypatch):
+    from galenic.records import verify
+
+    monkeypatch.setattr(verify, "TOLD_EVERY", 5)
+    with open_site(folder, readonly=True) as store:
+        shares = [said["share"] for said in verified(store, "") if "share" in said]
+
+    assert shares == [0.0, 5 / 21, 10 / 21, 15 / 21, 20 / 21]
 
 
 def test_the_entry_that_was_changed_is_named(folder):

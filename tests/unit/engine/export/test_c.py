@@ -212,6 +212,9 @@ def test_failures_have_a_status(tmp_path):
     assert answers(ball(), tmp_path / "b", body)[1] == "-5"
     body = 'galenic_set(run, "y", 2.0); printf("%d", galenic_advance(run, 1.0));'
     assert answers(circle(), tmp_path / "c", body) == ["-4"]
+    sliding = system("Sliding", {"x": (1.0, "1")}, lambda m: {"x": ca.if_else(m.x > 0.5, -1, 1)})
+    body = 'int s = galenic_advance(run, 9.0); printf("%d", s == -2 || s == -6);'
+    assert answers(sliding, tmp_path / "d", body) == ["1"]
 
 
 @needs_compiler

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import pickle
 import re
+import subprocess
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from numpy.testing import assert_allclose
 pytest.importorskip("libsbml", reason="python-libsbml (extra sbml) reads SBML")
 
 from galenic.engine import Simulator
+from galenic.engine.export import compiler, export_c
 from galenic.errors import DataError, SolveError
 from galenic.modeling.sbml import NotExpressible, import_sbml
 
@@ -387,6 +391,32 @@ def test_an_event_on_a_compartment_keeps_amounts(tmp_path):
 
     assert_allclose(result["A_amount"], 3 - 0.1 * TIMES, rtol=RTOL)
     assert result["A"][-1] == pytest.approx((3 - 0.1 * TIMES[-1]) / 4, rel=RTOL)
+
+
+@pytest.mark.skipif(compiler.compiler() is None, reason="no C compiler on this machine")
+def test_the_exported_c_takes_events_in_the_same_order(tmp_path):
+    """Priorities, calling off, delays and overlapping executions at once."""
+    built = clock().parameter("d", 1.0, constant=False).parameter("k", 0.0, constant=False)
+    built.event("e", "x >= 1", {"a": "a + 1"}, priority="1", at_trigger=False)
+    built.event("f", "x >= 1", {"a": "a*10"}, priority="5", at_trigger=False)
+    built.event("g", "a > 5", {"a": "a + 0.5"}, priority="3", at_trigger=False)
+    built.event("h", "x >= 1 && d > 0.5", {"n": "n + 1"}, priority="1", persistent=False)
+    built.event("i", "x >= 1", {"d": "0"}, priority="9")
+    built.event("j", "sin(10*x) > 0.5", {"k": "k + x"}, delay="0.9", at_trigger=False)
+    model = model_of(built, tmp_path)
+    files = [path for path in export_c(model, tmp_path) if path.suffix == ".c"]
+    made = compiler.build(files, tmp_path / "program")
+
+    line = [str(made), "2.013", "0.671", "rtol=1e-9"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    head, *rows = csv.reader(io.StringIO(done.stdout))
+    here = np.array(rows, dtype=float).T
+    there = Simulator(model).run(times=here[0], rtol=1e-9)
+
+    assert there["a"][-1] == 11.5
+    for name, column in zip(head[1:], here[1:], strict=True):
+        path = name.rpartition(" [")[0]
+        assert_allclose(column, there[path], rtol=1e-7, atol=1e-9, err_msg=path)
 
 
 # -- documents --

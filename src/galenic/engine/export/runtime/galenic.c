@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STAGES = 8, PLACES = 8, ROUNDS = 1000, BURST = 40, NEWTON = 60 };
+enum { STAGES = 8, PLACES = 8, ROUNDS = 1000, BURST = 40, NEWTON = 60, WORK = 100000 };
 
 static const double GAMMA = 0.21193756319429014;
 static const double A[6][5] = {
@@ -179,6 +179,8 @@ const char *galenic_message(int status) {
     case GALENIC_SINGULAR: return "the equations do not determine the next step";
     case GALENIC_ALGEBRAIC: return "no consistent algebraic values were found";
     case GALENIC_CHATTER: return "events pile up at one time";
+    case GALENIC_WORK: return "too many steps: an equation that jumps back and forth, or a time "
+                              "scale far below the one that is asked for";
     default: return "unknown status";
   }
 }
@@ -878,10 +880,12 @@ static int one_step(galenic_run *r, double stop, int *event) {
 
 int galenic_advance(galenic_run *r, double until) {
   int status, event, changed = 0;
+  long steps = 0;
   if (r->saved[STARTED] == 0.0 && (status = galenic_start(r, r->saved[TIME])) != 0) return status;
   if (r->saved[STALE] != 0.0 && (status = galenic_meet(r, &changed)) != 0) return status;
   while (r->saved[TIME] < until && !galenic_has_ended(r)) {
     double due = galenic_next(r);
+    if (++steps > WORK && r->saved[FIXED] <= 0.0) return GALENIC_WORK;
     if ((status = one_step(r, fmin(until, due), &event)) != 0) return status;
     if (event || r->saved[TIME] >= due)
       if ((status = galenic_meet(r, &changed)) != 0) return status;

@@ -78,7 +78,8 @@ enum {
   GALENIC_STEP = -2,      /* the step became too small */
   GALENIC_SINGULAR = -3,  /* the equations do not determine the next step */
   GALENIC_ALGEBRAIC = -4, /* no consistent algebraic values were found */
-  GALENIC_CHATTER = -5    /* events pile up at one time */
+  GALENIC_CHATTER = -5,   /* events pile up at one time */
+  GALENIC_WORK = -6       /* more than 100,000 adaptive steps in one galenic_advance */
 };
 const char *galenic_message(int status);
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import struct
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,12 +14,16 @@ from urllib.parse import urlparse
 
 import pytest
 import pytest_asyncio
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 from galenic.clock import SECOND
 from galenic.connect.check import CHECKS, Rig, check_connector, run_check
 from galenic.connect.connector import BAD_OUT_OF_RANGE, TagInfo, WriteResult
 from galenic.connect.files import CsvColumn, CsvFolder, CsvMapping
 from galenic.connect.memory import MemoryConnector
+from galenic.connect.modbus.client import ModbusConnector
 from galenic.connect.mqtt.edge import EdgeNode
 from galenic.connect.mqtt.host import SparkplugHost
 from galenic.connect.mqtt.line import Broker, MqttLine
@@ -208,6 +214,61 @@ def mqtt(port: int):
     return rig
 
 
+class StandingClock:
+    """Time that a test sets, and that nobody waits for."""
+
+    time = 1
+
+    def now(self) -> int:
+        return self.time
+
+    async def sleep_until(self, ns: int) -> None:
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def modbus(queue: int) -> AsyncIterator[Rig]:
+    """The stack's own server behind a relay; force and depth are floats in two registers."""
+
+    async def act(function, start, address, count, current, values):
+        is_write = values is not None and address == 2
+        deep = is_write and struct.unpack(">f", struct.pack(">2H", *values))[0] > 12
+        return ExcCodes.ILLEGAL_VALUE if deep else None
+
+    cells = SimData(0, values=[0] * 4, datatype=DataType.REGISTERS)
+    server = ModbusTcpServer(SimDevice(1, [cells], action=act), address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    relay = TcpRelay("127.0.0.1", server.transport.sockets[0].getsockname()[1])
+    await relay.start()
+    clock = StandingClock()
+    registers = {
+        "Press.MainForce": {"address": 0, "type": "float32", "unit": "kN"},
+        "Press.FillDepth": {"address": 2, "type": "float32", "unit": "mm", "writable": True},
+    }
+    connector = ModbusConnector(
+        "127.0.0.1", registers, port=relay.port, timeout=0.5, queue=queue, clock=clock,
+        backoff=Backoff(first=0.05, cap=0.2),
+    )  # fmt: skip
+    given = [dataclasses.replace(s, quality=Quality.GOOD, status=0) for s in samples()]
+
+    async def feed() -> None:
+        for sample in given:
+            words = list(struct.unpack(">2H", struct.pack(">f", sample.value)))
+            await server.async_setValues(1, 16, 0, words)
+            clock.time = sample.source_time
+            await connector.poll()
+
+    try:
+        yield Rig(
+            connector, given, feed, lose=called(relay.cut), mend=called(relay.mend),
+            freeze=called(relay.freeze), **WRITES,
+        )  # fmt: skip
+    finally:
+        await connector.close()
+        await relay.stop()
+        await server.shutdown()
+
+
 def called(function: Callable[[], object]):
     """``function`` as a coroutine function."""
 
@@ -218,12 +279,15 @@ def called(function: Callable[[], object]):
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", ["memory", "replay", "opcua", "files", "sparkplug", "mqtt"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "replay", "opcua", "files", "sparkplug", "mqtt", "modbus"]
+)
 async def test_every_connector_passes_every_check(kind, check, server, request, tmp_path):
     port = 0
     if kind in ("sparkplug", "mqtt"):
         _, port = request.getfixturevalue("mosquitto")
     factories = {
+        "modbus": modbus,
         "sparkplug": sparkplug(port, tmp_path),
         "mqtt": mqtt(port),
         "memory": memory,

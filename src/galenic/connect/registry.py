@@ -18,6 +18,7 @@ BUILT_IN = {
     "replay": "galenic.connect.replay:ReplayConnector.of_file",
     "opcua": "galenic.connect.opcua.client:OpcUaConnector",
     "files": "galenic.connect.files:CsvFolder",
+    "modbus": "galenic.connect.modbus.client:ModbusConnector",
     "mqtt": "galenic.connect.mqtt.topics:MqttConnector",
     "sparkplug": "galenic.connect.mqtt.host:SparkplugHost",
 }

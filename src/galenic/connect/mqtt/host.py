@@ -24,7 +24,7 @@ from galenic.connect.connector import (
     prepare_write,
     refusal,
 )
-from galenic.connect.mqtt.feeds import Feeds
+from galenic.connect.feeds import Feeds
 from galenic.connect.mqtt.line import Broker, MqttLine, Will
 from galenic.connect.mqtt.payload import Payload, decode
 from galenic.connect.mqtt.session import REBIRTH, Known, NodeSession, Outcome

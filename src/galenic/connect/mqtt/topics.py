@@ -30,7 +30,7 @@ from galenic.connect.connector import (
     refusal,
     require_tags,
 )
-from galenic.connect.mqtt.feeds import Feeds
+from galenic.connect.feeds import Feeds
 from galenic.connect.mqtt.line import Broker, MqttLine
 from galenic.connect.reconnect import Backoff, Supervisor
 from galenic.errors import ConnectionLost, DataError, GalenicError, UnknownName

@@ -134,7 +134,7 @@ def test_events_without_end_are_given_up():
         lambda m: {"x": m.k},
         parameters={"k": (1.0, "1/s")},
         events=lambda m, at: [
-            EventRule("back", m.x, None, None, ((at["x"], ca.SX(-1e-13)),)),
+            EventRule("back", m.x, None, None, ((at["x"], ca.SX(-1e-11)),)),
         ],
     )
 
@@ -142,6 +142,23 @@ def test_events_without_end_are_given_up():
 
     assert found.status[0] == Status.CHATTERING
     assert abs(found.reached[0] - 1.0) < 1e-6
+
+
+def test_an_event_that_leaves_its_trigger_at_zero_fires_once():
+    """As in March: what stays as near to zero as it was met must go below before it can fire."""
+    from galenic.modeling.system import EventRule
+
+    model = system(
+        "Mark",
+        {"x": (0.0, "1"), "n": (0.0, "1")},
+        lambda m: {"x": m.k, "n": 0},
+        parameters={"k": (2.0, "1/s")},
+        events=lambda m, at: [EventRule("mark", m.x - 2, None, None, ((at["n"], m.n + 1),))],
+    )
+
+    found = run(model, ["n"], [0.5, 1.5, 4.0])
+
+    np.testing.assert_array_equal(found.values[0, :, 0], [0, 1, 1])
 
 
 def test_algebraic_values_follow_a_jump():

@@ -22,7 +22,7 @@ from galenic.errors import ModelError
 
 UNROLLED = 12  # unknowns up to which a whole step is one straight line
 CHUNK = 1500
-LOOPED_CHUNK = 400
+LOOPED_CHUNK = 250
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ by lane with the mathematics library of the system.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 from galenic.engine.native.scribe import Layout, Scribe
 
 LIBM = {
-    "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 1, "cosh": 1,
-    "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1, "erf": 1, "expm1": 1, "log1p": 1,
-    "fmod": 2, "remainder": 2, "atan2": 2, "hypot": 2,
+    "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "asinh": 1, "acosh": 1,
+    "atanh": 1, "erf": 1, "fmod": 2, "remainder": 2, "atan2": 2, "hypot": 2,
 }  # fmt: skip
 INTRINSIC = {
     "sqrt": "llvm.sqrt", "abs": "llvm.fabs", "floor": "llvm.floor", "ceil": "llvm.ceil",
@@ -32,6 +33,23 @@ _LOG = (  # fdlibm, Lg1 to Lg7
     1.818357216161805012e-01,
     1.531383769920937332e-01,
     1.479819860511658591e-01,
+)
+_HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
+_SIN = (  # fdlibm, S1 to S6
+    -1.66666666666666324348e-01,
+    8.33333333332248946124e-03,
+    -1.98412698298579493134e-04,
+    2.75573137070700676789e-06,
+    -2.50507602534068634195e-08,
+    1.58969099521155010221e-10,
+)
+_COS = (  # fdlibm, C1 to C6
+    4.16666666666666019037e-02,
+    -1.38888888888741095749e-03,
+    2.48015872894767294178e-05,
+    -2.75573143513906633035e-07,
+    2.08757232129817482790e-09,
+    -1.13596475577881948265e-11,
 )
 _LOG2_SHORT = (  # least squares of log2(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1]
     1.4426475745511165,
@@ -64,27 +82,31 @@ def declarations(layout: Layout) -> str:
 
 def functions(layout: Layout) -> str:
     """The functions that are called rather than written where they are used."""
-    parts = []
-    for name, body in (("vector_pow", _pow),):
-        s = Scribe(layout)
-        result = body(s, "%a", "%b")
-        head = f"define internal {s.V} @{name}({s.V} %a, {s.V} %b) noinline nounwind {{\nentry:\n"
-        parts.append(head + "\n".join(s.lines) + f"\n ret {s.V} {result}\n}}\n")
-    for name, count in LIBM.items():
-        parts.append(_by_lane(Scribe(layout), name, count))
+    parts = [_function(layout, "pow", "ab", lambda s: _pow(s, "%a", "%b"))]
+    for name, body in _CALLED.items():
+        parts.append(_function(layout, name, "a", partial(body, x="%a")))
+    parts += [_by_lane(Scribe(layout), name, count) for name, count in LIBM.items()]
     return "\n".join(parts)
+
+
+def _function(layout: Layout, name: str, letters: str, body: Callable[[Scribe], str]) -> str:
+    s = Scribe(layout)
+    result = body(s)
+    arguments = ", ".join(f"{s.V} %{letter}" for letter in letters)
+    head = f"define internal {s.V} @vector_{name}({arguments}) noinline nounwind {{\nentry:\n"
+    return head + "\n".join(s.lines) + f"\n ret {s.V} {result}\n}}\n"
 
 
 def elementary(s: Scribe, name: str, arguments: list[str]) -> str:
     """The value of a function by its name in the graph."""
     if name in INTRINSIC:
         return s.call(INTRINSIC[name], *arguments)
-    if name in LIBM:
-        return s.call(f"vector_{name}", *arguments)
     if name == "root":
         return root(s, *arguments)
-    if name == "pow":
-        return s.call("vector_pow", *arguments)
+    if name == "pow" or name in _CALLED:
+        return s.call(f"vector_{name}", *arguments)
+    if name in LIBM:
+        return s.call(f"library_{name}", *arguments)
     return {"exp": exp, "log": log, "sign": sign, "two_to": two_to}[name](s, arguments[0])
 
 
@@ -123,6 +145,135 @@ def two_to(s: Scribe, n: str) -> str:
     """Exactly 2**n for a whole n from -1022 to 1023."""
     shifted = s.get(f"bitcast {s.V} {s.binary('fadd', n, s.const(_SHIFT + 1023))} to {s.I}")
     return s.get(f"bitcast {s.I} {s.get(f'shl {s.I} {shifted}, {s.whole(52)}')} to {s.V}")
+
+
+def expm1(s: Scribe, x: str) -> str:
+    """e**x - 1 = 2**n (e**r - 1) + (2**n - 1); at the ends of the range e**x itself."""
+    n, r = _reduced(s, x)
+    q = s.const(1 / math.factorial(14))
+    for k in range(13, 1, -1):
+        q = s.call("llvm.fma", q, r, s.const(1 / math.factorial(k)))
+    q = s.call("llvm.fma", s.binary("fmul", q, r), r, r)
+    power = two_to(s, n)
+    inside = s.call("llvm.fma", power, q, s.binary("fsub", power, s.const(1.0)))
+    outside = s.binary("fsub", exp(s, x), s.const(1.0))
+    near = s.compare("olt", s.call("llvm.fabs", x), s.const(40.0))
+    value = s.pick(near, inside, outside)
+    return s.pick(s.compare("oeq", x, s.const(0.0)), x, value)
+
+
+def _reduced(s: Scribe, x: str) -> tuple[str, str]:
+    """Give n and r with x = n ln 2 + r, |r| <= ln 2 / 2."""
+    n = s.call("llvm.rint", s.binary("fmul", x, s.const(math.log2(math.e))))
+    r = s.call("llvm.fma", n, s.const(-_LN2_HIGH), x)
+    return n, s.call("llvm.fma", n, s.const(-_LN2_LOW), r)
+
+
+def log1p(s: Scribe, x: str) -> str:
+    """log(1 + x) with what the sum 1 + x loses put back."""
+    whole = s.binary("fadd", s.const(1.0), x)
+    lost = s.binary("fsub", x, s.binary("fsub", whole, s.const(1.0)))
+    value = s.binary("fadd", log(s, whole), s.binary("fdiv", lost, whole))
+    limit = s.compare("oeq", whole, s.const(math.inf))
+    value = s.pick(limit, x, value)
+    zero = s.compare("oeq", whole, s.const(0.0))
+    value = s.pick(zero, s.const(-math.inf), value)
+    return s.pick(s.compare("oeq", x, s.const(0.0)), x, value)
+
+
+def tanh(s: Scribe, x: str) -> str:
+    """Hyperbolic tangent from t = e**(2|x|) - 1 as t / (t + 2)."""
+    size = s.call("llvm.fabs", x)
+    large = s.compare("ogt", size, s.const(22.0))
+    t = expm1(s, s.binary("fadd", size, size))
+    value = s.binary("fdiv", t, s.binary("fadd", t, s.const(2.0)))
+    value = s.pick(large, s.const(1.0), value)
+    return s.call("llvm.copysign", value, x)
+
+
+def sinh(s: Scribe, x: str) -> str:
+    """Hyperbolic sine from t = e**|x| - 1 as (t + t / (t + 1)) / 2."""
+    size = s.call("llvm.fabs", x)
+    t = expm1(s, size)
+    part = s.binary("fdiv", t, s.binary("fadd", t, s.const(1.0)))
+    value = s.binary("fmul", s.const(0.5), s.binary("fadd", t, part))
+    large = s.compare("ogt", size, s.const(40.0))
+    return s.call("llvm.copysign", s.pick(large, _half_exp(s, size), value), x)
+
+
+def cosh(s: Scribe, x: str) -> str:
+    """Hyperbolic cosine as (e**|x| + e**-|x|) / 2."""
+    size = s.call("llvm.fabs", x)
+    e = exp(s, size)
+    value = s.binary("fmul", s.const(0.5), s.binary("fadd", e, s.binary("fdiv", s.const(1.0), e)))
+    return s.pick(s.compare("ogt", size, s.const(40.0)), _half_exp(s, size), value)
+
+
+def _half_exp(s: Scribe, x: str) -> str:
+    """e**x / 2 without overflow before its time."""
+    e = exp(s, s.binary("fmul", s.const(0.5), x))
+    return s.binary("fmul", s.binary("fmul", s.const(0.5), e), e)
+
+
+def sine(s: Scribe, x: str) -> str:
+    """Sine; zero keeps its sign."""
+    return _circular(s, x, "sin", 0)
+
+
+def cosine(s: Scribe, x: str) -> str:
+    """Cosine."""
+    return _circular(s, x, "cos", 1)
+
+
+def _circular(s: Scribe, x: str, name: str, quarter: int) -> str:
+    """Reduction by pi/2 in three parts and the polynomials of fdlibm; above 2**50 the library."""
+    n = s.call("llvm.rint", s.binary("fmul", x, s.const(2 / math.pi)))
+    r = x
+    for part in _HALF_PI:
+        r = s.call("llvm.fma", n, s.const(-part), r)
+    shifted = s.get(f"bitcast {s.V} {s.binary('fadd', n, s.const(_SHIFT + quarter))} to {s.I}")
+    odd = s.get(f"trunc {s.I} {shifted} to {s.M}")
+    second = s.get(f"lshr {s.I} {shifted}, {s.whole(1)}")
+    flip = s.get(f"trunc {s.I} {second} to {s.M}")
+    value = s.pick(odd, _cosine_near_zero(s, r), _sine_near_zero(s, r))
+    value = s.pick(flip, s.get(f"fneg {s.V} {value}"), value)
+    if quarter == 0:
+        value = s.pick(s.compare("oeq", x, s.const(0.0)), x, value)
+    far = s.compare("uge", s.call("llvm.fabs", x), s.const(2.0**50))
+    near, beyond = s.label("near"), s.label("beyond")
+    s.branch(s.any(far), beyond, near)
+    s.begin(beyond)
+    slow = s.pick(far, s.call(f"library_{name}", x), value)
+    s.do(f"ret {s.V} {slow}")
+    s.begin(near)
+    return value
+
+
+def _sine_near_zero(s: Scribe, r: str) -> str:
+    z = s.binary("fmul", r, r)
+    return s.call("llvm.fma", s.binary("fmul", z, r), _series(s, z, _SIN), r)
+
+
+def _cosine_near_zero(s: Scribe, r: str) -> str:
+    z = s.binary("fmul", r, r)
+    half = s.binary("fmul", s.const(0.5), z)
+    w = s.binary("fsub", s.const(1.0), half)
+    lost = s.binary("fsub", s.binary("fsub", s.const(1.0), w), half)
+    tail = s.call("llvm.fma", s.binary("fmul", z, z), _series(s, z, _COS), lost)
+    return s.binary("fadd", w, tail)
+
+
+def _series(s: Scribe, z: str, coefficients: tuple[float, ...]) -> str:
+    total = s.const(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        total = s.call("llvm.fma", total, z, s.const(c))
+    return total
+
+
+_CALLED: dict[str, Callable[..., str]] = {
+    "expm1": expm1, "log1p": log1p, "tanh": tanh, "sinh": sinh, "cosh": cosh,
+    "sin": sine, "cos": cosine,
+}  # fmt: skip
 
 
 def root(s: Scribe, x: str, power: str) -> str:
@@ -287,5 +438,5 @@ def _by_lane(s: Scribe, name: str, count: int) -> str:
         given = [s.get(f"extractelement {s.V} %{c}, i64 {lane}") for c in letters]
         one = s.get(f"call double @{name}({', '.join(f'double {g}' for g in given)})")
         result = s.get(f"insertelement {s.V} {result}, double {one}, i64 {lane}")
-    head = f"define internal {s.V} @vector_{name}({arguments}) noinline nounwind {{\nentry:\n"
+    head = f"define internal {s.V} @library_{name}({arguments}) noinline nounwind {{\nentry:\n"
     return head + "\n".join(s.lines) + f"\n ret {s.V} {result}\n}}\n"

@@ -284,6 +284,7 @@ def test_linear_models_are_recognised():
     assert is_linear(decay())
     assert is_linear(two_compartments(1).problem)
     assert not is_linear(saturable())
+    assert not is_linear(problem("ramp", 1, 2, lambda x, p, t: [p[1] * t - p[0] * x[0]]))
     assert not is_linear(target_mediated(1).problem)
 
 

@@ -112,19 +112,24 @@ class Timeline:
         return self._inputs(time, np.ones(self.compiled.nu), 0.0)
 
     def _inputs(self, time: float, given: Array, weight: float) -> tuple[Array, Array]:
-        """The given inputs, with what the experiment does to them counted by ``weight``."""
+        """The given inputs, with what the experiment does to them counted by ``weight``.
+
+        A set or a ramp that begins during a ramp takes over from the level reached by then.
+        """
         base, slope = given.copy(), np.zeros_like(given)
+        latest: dict[int, Span] = {}
         for begin, item in self._drives:
             if begin > time:
                 break
-            i, value = item.index, weight * item.value
+            i = item.index
+            if i in latest:
+                base[i], _ = _ramped(base[i], latest.pop(i), begin, weight)
             if isinstance(item, Change):
-                base[i], slope[i] = value, 0.0
-            elif time >= item.stop:
-                base[i], slope[i] = value, 0.0
+                base[i] = weight * item.value
             else:
-                rate = (value - base[i]) / (item.stop - item.start)
-                base[i], slope[i] = base[i] + rate * (time - item.start), rate
+                latest[i] = item
+        for i, ramp in latest.items():
+            base[i], slope[i] = _ramped(base[i], ramp, time, weight)
         for span in self._active(time, "input"):
             base[span.index] += weight * span.value
         return base, slope
@@ -175,6 +180,14 @@ class Timeline:
                 self.spans.append(Span(at, tidy(at + action.duration), kind, index, rate))
             else:
                 self.changes.append(Change(at, "add", index, amount))
+
+
+def _ramped(base: float, ramp: Span, time: float, weight: float) -> tuple[float, float]:
+    """Level and slope at ``time`` of a ramp that began at the level ``base``."""
+    if time >= ramp.stop:
+        return weight * ramp.value, 0.0
+    rate = (weight * ramp.value - base) / (ramp.stop - ramp.start)
+    return base + rate * (time - ramp.start), rate
 
 
 def tidy(time: float) -> float:

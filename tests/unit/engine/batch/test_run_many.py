@@ -354,3 +354,22 @@ def test_inputs_that_ramp_start_from_the_level_of_each():
 
     assert_allclose(result["u"][0], [0, 0, 0, 1.5, 3, 3, 3], atol=1e-12)
     assert_allclose(result["u"][1], [1, 1, 1, 2, 3, 3, 3], atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["single", "rodas5p"])
+def test_a_ramp_that_begins_during_another_takes_over_where_it_is(method):
+    """From 0 to 1 in 2 s, then to 5 in 2 s; doses on the way change nothing."""
+    experiment = (
+        Experiment()
+        .ramp("u", 2.0, start=0, stop=4)
+        .ramp("u", 5.0, start=2, stop=4)
+        .dose("x", 1.0, at=3)
+        .dose("x", 1.0, at=3.5)
+    )
+
+    result = Simulator(driven()).run_many(
+        experiment, 1, until=5, every=0.5, outputs=["u"], method=method
+    )
+
+    expected = [0, 0.25, 0.5, 0.75, 1, 2, 3, 4, 5, 5, 5]
+    assert_allclose(result["u"][0], expected, atol=1e-12)

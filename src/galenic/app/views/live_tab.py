@@ -171,7 +171,10 @@ class Trends:
             )
             exports.menu(f"{facts.id} trends", self._note, lambda: self.chart, self._table)
         html(frame.legend())
+        self.choice.props(f'display-value="{len(self.choice.value)} shown"')
         self.place = ui.element("div").style(f"width: 100%; min-height: {self._trend().height}px")
+        with self.place:
+            html('<div class="state" role="status"><span>Drawing the trends…</span></div>')
         ui.timer(
             0.01, self.draw, once=True
         )  # the page is painted first: charts come with a library

@@ -65,11 +65,22 @@ async def web(folder):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             await clock.sleep_until(T0 + 10 * SECOND)
+            await _first_estimates(runner)
             client.plant, client.runner, client.session = plant, runner, session
             yield client
     await runner.stop()
     session.close()
     store.close()
+
+
+async def _first_estimates(runner) -> None:
+    """Wait until the pages have heard of the twin, however busy the machine is."""
+    subscription = runner.live.subscribe()
+    async for message in subscription:
+        if message["type"] == "twin":
+            break
+    subscription.close()
+    await asyncio.sleep(0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

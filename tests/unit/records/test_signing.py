@@ -278,3 +278,21 @@ def test_a_published_head_is_as_good_as_its_text(site, clock):
     assert site.verify(head.head).ok
     assert site.verify([one.head for one in site.signed_heads()]).ok
     assert head.head == Head.from_text(head.head.text)
+
+
+def test_the_command_takes_the_file_of_published_heads(tmp_path, capsys):
+    from galenic.app.cli import main
+
+    away, site = tmp_path / "heads.jsonl", tmp_path / "site"
+    with open_site(site, publish=away) as store:
+        write(store, 3)
+        whole = store.folder.parent / "whole"
+        shutil.copytree(site, whole, ignore=shutil.ignore_patterns("writer.lock"))
+        write(store, 3)
+
+    assert 0 == main(["verify", str(site), "--head", str(away)])
+    assert "compared with the outside head at entry 6" in capsys.readouterr().out
+    assert 0 == main(["verify", str(whole)])
+    assert 1 == main(["verify", str(whole), "--head", str(away)])
+    assert "the end is cut off: the outside head names entry 6" in capsys.readouterr().out
+    assert 2 == main(["verify", str(site), "--head", "nonsense:x"])

@@ -52,6 +52,24 @@ def written(tmp_path):
     return write
 
 
+def test_a_project_says_where_its_tables_are_and_its_heads_go(written, tmp_path):
+    site = read_project(written()).site
+    assert ("embedded", None) == (site.store, site.heads)
+
+    lines = 'store = "postgresql://db/plant?schema=line"\nheads = "away/heads.jsonl"\n'
+    site = read_project(written("[site]\n", f"[site]\n{lines}")).site
+    assert "postgresql://db/plant?schema=line" == site.store
+    assert tmp_path / "away" / "heads.jsonl" == site.heads
+
+
+def test_a_store_that_is_none_is_refused_at_its_line(written):
+    with pytest.raises(GalenicError, match="has a password in it") as caught:
+        read_project(written("[site]\n", '[site]\nstore = "postgresql://ann:secret@db/plant"\n'))
+
+    assert "tank.toml:" in caught.value.where
+    assert "secret" not in str(caught.value)
+
+
 def test_a_project_is_read(written, tmp_path):
     project = read_project(written())
     (twin,) = project.twins

@@ -88,6 +88,7 @@ class Integrators:
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
+        self._busy = RLock()  # CasADi keeps the memory of an integrator in the Function
         self._made: OrderedDict[tuple[Any, ...], ca.Function] = OrderedDict()
 
     def solve(self, leg: Leg, x: Array, z: Array, rtol: float, atol: float | None) -> Solution:
@@ -139,7 +140,8 @@ class Integrators:
         start = self.extended(x, events)
         with np.errstate(all="ignore"):
             try:
-                out = integrator(x0=start, z0=z / self.compiled.nominal_z, p=leg.packed())
+                with self._busy:
+                    out = integrator(x0=start, z0=z / self.compiled.nominal_z, p=leg.packed())
             except RuntimeError:
                 return None
         found = np.array(out["xf"]), np.array(out["zf"]), np.array(out["qf"])

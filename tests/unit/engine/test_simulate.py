@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from galenic.engine import Experiment, Simulator
 from galenic.errors import ModelError, UnitError, UnknownName
@@ -139,3 +141,17 @@ def test_a_thousand_tanks_compile_and_run():
 
     assert result["tank[0].c"][-1] == pytest.approx(1.0, rel=1e-6)
     assert result["tank[99].c"][-1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_threads_share_a_simulator_without_disturbing_each_other():
+    simulator = Simulator(decay())
+    rates = np.linspace(0.05, 0.5, 40)
+
+    def end(rate):
+        return simulator.run(values={"k": f"{rate} 1/min"}, until="20 min", every="1 min")["c"]
+
+    alone = [end(rate) for rate in rates]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(end, rates))
+
+    assert_array_equal(np.array(together), np.array(alone))

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 from galenic.engine.native.consistent import settle_program
 from galenic.engine.native.crossings import MOST, measure_program, watch_program
-from galenic.engine.native.driver import Shape, driver, lay_out
+from galenic.engine.native.driver import driver, lay_out
+from galenic.engine.native.driving import Shape
 from galenic.engine.native.elementary import declarations, functions
 from galenic.engine.native.emit import Emitted, emit
 from galenic.engine.native.equations import Equations

@@ -53,10 +53,6 @@ def measure_program(equations: Equations) -> Program:
     return program
 
 
-def _trues(s: Driver) -> str:
-    return "<" + ", ".join(["i1 true"] * s.lanes) + ">"
-
-
 def search(s: Driver, count: int, good: str, calls: Callable[[str], tuple[str, ...]]) -> str:
     """Look for crossings in accepted steps; gives the lanes that must go back and land on one."""
     free = s.get(f"icmp eq {s.I} {s.load('PENDING', kind=s.I)}, zeroinitializer")
@@ -74,12 +70,12 @@ def search(s: Driver, count: int, good: str, calls: Callable[[str], tuple[str, .
         s.store("LOW", s.pick(crossed, s.const(low), s.load("LOW")))
         s.store("HIGH", s.pick(crossed, s.const(high), s.load("HIGH")))
         s.store("FOUND", s.pick(crossed, s.const(1.0), s.load("FOUND")))
-        moving = s.both(searching, s.get(f"xor {s.M} {crossed}, {_trues(s)}"))
+        moving = s.both(searching, s.get(f"xor {s.M} {crossed}, {s.trues()}"))
         with s.loop(count) as k:
             s.store("TRIED", s.pick(moving, s.load("LEVEL", k), s.load("TRIED", k)), k)
         low = high
     found = s.both(looking, s.compare("ogt", s.load("FOUND"), s.const(0.0)))
-    passed = s.both(looking, s.get(f"xor {s.M} {found}, {_trues(s)}"))
+    passed = s.both(looking, s.get(f"xor {s.M} {found}, {s.trues()}"))
     with s.loop(count) as k:
         s.store("LAST", s.pick(passed, s.load("TRIED", k), s.load("LAST", k)), k)
     with s.when(s.any(found)):

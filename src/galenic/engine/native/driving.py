@@ -1,12 +1,34 @@
-"""What the parts of the driver share: fields of the job, masks as bits, loops over lanes."""
+"""What the parts of the driver share: the shape of a model, fields of the job, loops over lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from galenic.engine.native.job import FIELD
 from galenic.engine.native.scribe import Scribe
+
+FULL = "ptr %ws, ptr %job"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the driver must know of a model.
+
+    ``parts`` gives the calls that run a program; ``resets`` is the number of event rules,
+    ``triggers`` are the numbers of those that state events fire.
+    """
+
+    n: int
+    n_theta: int
+    n_outputs: int
+    resets: int
+    terminal: frozenset[int]
+    parts: Callable[[str], tuple[str, ...]]
+    nz: int = 0
+    triggers: tuple[int, ...] = ()
+    exact: bool = False
 
 
 class Driver(Scribe):
@@ -60,3 +82,16 @@ class Driver(Scribe):
         """The lanes in which an integer of the workspace is not 0, as bits."""
         value = self.load(array, kind=self.I)
         return self.packed(self.get(f"icmp ne {self.I} {value}, zeroinitializer"))
+
+    def trues(self) -> str:
+        """The mask that holds everywhere."""
+        return "<" + ", ".join(["i1 true"] * self.lanes) + ">"
+
+
+def next_output(s: Driver, shape: Shape, lane: str, row: str) -> None:
+    """Go on to the next output time and row of a lane."""
+    following = s.get(f"getelementptr double, ptr {row}, i64 {shape.n_outputs}")
+    s.lane_store("OP", lane, following, kind="ptr")
+    times = s.get(f"getelementptr double, ptr {s.lane_load('TP', lane, kind='ptr')}, i64 1")
+    s.lane_store("TP", lane, times, kind="ptr")
+    s.lane_store("NO", lane, s.item(times, 0))

@@ -338,3 +338,32 @@ def test_models_without_states_or_outputs_run():
     np.testing.assert_allclose(run(root, ["z"], [0.0, 3.0]).values[0, :, 0], [3.0, 6.0], rtol=1e-7)
     final = run(decay(), [], [], stop=300.0, keep_final=True).final
     np.testing.assert_allclose(final, [[2000 * np.exp(-1.0)]], rtol=1e-7)
+
+
+def test_a_pivot_that_vanishes_on_the_way_does_no_harm():
+    """x' = -z1, 4 (1 - t) z1 + 2 z2 = x, z1 = z2: x = (1 - 2 t / 3)^(1/4).
+
+    Seen from the start the first equation is the one for z1; at t = 1 it does not contain it.
+    """
+    model = system(
+        "Pivot",
+        {"x": (1.0, "1")},
+        lambda m: {"x": -m.z1},
+        algebraics={"z1": (1.0, "1"), "z2": (1.0, "1")},
+        alg=lambda m: [4 * (1 - m.t) * m.z1 + 2 * m.z2 - m.x, m.z1 - m.z2],
+    )
+    times = np.linspace(0, 1.3, 27)
+
+    found = run(model, ["x", "z1", "z2"], times, rtol=1e-7)
+
+    x = (1 - 2 * times / 3) ** 0.25
+    expected = np.column_stack([x, *[x / (6 - 4 * times)] * 2])
+    assert found.status[0] == Status.OK
+    np.testing.assert_allclose(found.values[0], expected, rtol=1e-5)
+
+    # An event exactly where the pivot is zero: given up by name, for another solver to take over.
+    problem = Problem.of_system(model, ["x"])
+    there = Events.shared(1, [1.0], [Kind.ADD], [0], [0.0])
+    stopped = compile_kernel(problem).run([problem.defaults], [0.5, 1.3], there)
+    assert stopped.status[0] == Status.ALGEBRAIC
+    assert np.isnan(stopped.values[0, 1, 0])

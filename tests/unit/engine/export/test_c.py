@@ -183,6 +183,22 @@ def test_a_trigger_that_rises_and_falls_within_a_step_is_met(tmp_path):
     assert_allclose(here["n"], [0, 1, 1])
 
 
+@needs_compiler
+def test_a_trigger_that_swings_where_no_state_does_is_met_each_time(tmp_path):
+    """sin 20 s passes 0.5 upward 7 times within 2 s, in one call and without any step error."""
+    model = system(
+        "Swing",
+        {"s": (0.0, "s"), "n": (0.0, "1", {"role": "discrete"})},
+        lambda m: {"s": 1, "n": 0},
+        events=lambda m, at: [
+            EventRule("up", ca.sin(20 * m.s) - 0.5, None, None, ((at["n"], m.n + 1),))
+        ],
+    )
+    here = printed(program(model, tmp_path), 2.0, 2.0)
+
+    assert here["n"][-1] == 7
+
+
 API = """
 #include <stdio.h>
 #include <stdlib.h>

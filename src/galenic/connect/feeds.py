@@ -64,7 +64,7 @@ class Feeds:
         waiting: dict[int, tuple[SampleQueue, list[Sample]]] = {}
         for sample in samples:
             if sample.historical:
-                self._fill(sample)
+                self.overlap(sample)
             else:
                 if sample.tag in self._running and sample.value is not None:
                     self._end(sample)
@@ -95,9 +95,10 @@ class Feeds:
         while len(self._gaps) > MOST_GAPS:
             self._gaps.pop(next(iter(self._gaps)))
 
-    def _fill(self, sample: Sample) -> None:
+    def overlap(self, sample: Sample) -> None:
+        """A source sends its history in order: from before a gap on means that it is filled."""
         gap = self._unfilled.get(sample.tag)
-        if gap is not None and gap.start <= sample.source_time <= gap.stop:
+        if gap is not None and sample.source_time <= gap.start:
             self._note(replace(gap, filled=True))
             del self._unfilled[sample.tag]
 

@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 
 WriteHandler = Callable[[str, Value, str, int], WriteResult | Awaitable[WriteResult]]
 BDSEQ_TYPE = 8
-ROWS = 500  # per look into the outbox
-METRICS = 100  # per message
+ROWS = 1000  # per look into the outbox
+METRICS = 250  # per message
 PAUSE = 0.2
 
 

@@ -362,6 +362,7 @@ class SparkplugHost:
         key = f"{sample.tag}\0{sample.key}"
         if sample.historical and key in self._seen:
             self.repeated += 1
+            self._feeds.overlap(sample)
             return False
         self._seen[key] = None
         if len(self._seen) > REMEMBERED:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from galenic.errors import StorageError
 
@@ -62,6 +63,7 @@ class Outbox:
         self.capacity = capacity
         self.name = name
         self._losing = False
+        self._exhausted: tuple[Any, ...] | None = None
         self._lock = RLock()  # the file is written from a thread and looked at from the loop
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,15 +127,20 @@ class Outbox:
         Rows of the devices in ``silent`` stay where they are.
         """
         marks = ", ".join("?" * len(silent))
+        older = (boundary, *sorted(silent))
         with self._lock, self._translated():
             for condition in ("id <= ?", "id > ?"):
+                if condition == "id <= ?" and self._exhausted == older:
+                    continue  # to look again would pass over every newer row
                 found = self._base.execute(
                     "SELECT id, device, tag, time, metric FROM outbox WHERE sent IS NULL "
                     f"AND {condition} AND device NOT IN ({marks}) ORDER BY time, id LIMIT ?",
-                    (boundary, *silent, limit),
+                    (*older, limit),
                 ).fetchall()
                 if found:
                     return [Row(*row) for row in found]
+                if condition == "id <= ?" and boundary <= self.last:
+                    self._exhausted = older
         return []
 
     def mark(self, ids: Iterable[int], now: float) -> None:
@@ -160,6 +167,7 @@ class Outbox:
                 "UPDATE outbox SET sent = NULL WHERE sent >= ?", (settled,)
             ).rowcount
             self.waiting += again
+            self._exhausted = None
         return int(again)
 
     def newest(self) -> list[Row]:

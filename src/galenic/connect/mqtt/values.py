@@ -175,22 +175,25 @@ def set_value(metric: Any, value: Value | None, kind: DataType) -> None:
     if value is None:
         metric.is_null = True
         return
-    wrong = DataError(f"{value!r} cannot be sent", expected=f"a value of {kind.name}")
     if kind.item or kind.code in DATE_TIMES or not kind.type:
-        raise wrong
+        raise _unfit(value, kind)
     try:
         if kind.type == "int":
             size = abs(kind.bits)
             number = int(value)
             lowest, beyond = (-(1 << size - 1), 1 << size - 1) if kind.bits < 0 else (0, 1 << size)
             if number != value or not lowest <= number < beyond:
-                raise wrong
+                raise _unfit(value, kind)
             value = number % (1 << (64 if kind.field == "long_value" else 32))
         if kind.name == "Float" and math.isinf(struct.unpack("f", struct.pack("f", value))[0]):
-            raise wrong
+            raise _unfit(value, kind)
         setattr(metric, kind.field, value)
     except (TypeError, ValueError, OverflowError, struct.error) as error:
-        raise wrong from error
+        raise _unfit(value, kind) from error
+
+
+def _unfit(value: Value, kind: DataType) -> DataError:
+    return DataError(f"{value!r} cannot be sent", expected=f"a value of {kind.name}")
 
 
 def properties_of(metric: Any) -> dict[str, Value | None]:

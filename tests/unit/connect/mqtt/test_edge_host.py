@@ -281,6 +281,26 @@ async def test_nothing_is_lost_or_double_while_the_host_hears_nothing(site):
     assert (gap.tag, gap.filled) == (FORCE, True)
 
 
+async def test_a_gap_whose_beginning_is_lost_stays_a_gap(site):
+    """An edge that keeps nothing of what it sent, and whose outbox overflows."""
+    relay = await site.relay()
+    edge, host = site.edge(resend=0.0, capacity=5), site.host(relay)
+    await edge.open()
+    await host.open()
+    async with listening(host) as consumer:
+        await edge.publish([force(1)])
+        await consumer.until(1)
+        relay.cut()
+        await wait_for(lambda: not edge.status.online)
+        await edge.publish([force(i) for i in range(2, 30)])
+        relay.mend()
+        await wait_for(lambda: 25.0 in consumer.values)
+
+    (gap,) = [g for g in host.status.gaps if g.reason == "connection lost"]
+    assert not gap.filled
+    assert edge.status.lost >= 23
+
+
 async def test_what_an_edge_had_not_sent_comes_after_its_restart(site):
     host = site.host(nodes=[])
     first = site.edge()
@@ -474,6 +494,7 @@ async def test_a_gap_is_answered_by_one_rebirth_and_filled(site):
         await edge.publish([force(1)])
         await consumer.until(1)
         await edge.drain()
+        await host.write("Press.FillDepth", 9.0)  # its answer comes after all births asked for
         asked = len(spy.messages)
         strange = Payload(timestamp=1, seq=(edge._seq + 3) % 256)
 

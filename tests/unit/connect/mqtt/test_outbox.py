@@ -57,6 +57,31 @@ def test_what_is_newer_than_the_birth_comes_after_what_is_older(path):
     box.close()
 
 
+def test_older_rows_come_first_also_when_they_wait_again_later(path):
+    box = Outbox(path, 100, "edge")
+    box.append(rows(30, device="D") + rows(40), 0.0)
+    boundary = box.last
+    box.append(rows(5), 0.0)
+
+    assert times(box, boundary, silent=["D"]) == [40]
+    assert send(box, 1.0, boundary) == [30, 40]
+    assert times(box, boundary) == [5]
+    box.reopen(0.0)
+    assert times(box, boundary) == [30, 40]
+    box.close()
+
+
+def test_a_device_that_speaks_again_gives_its_older_rows_first(path):
+    box = Outbox(path, 100, "edge")
+    box.append(rows(30, device="D"), 0.0)
+    boundary = box.last
+    box.append(rows(5), 0.0)
+
+    assert times(box, boundary, silent=["D"]) == [5]
+    assert times(box, boundary) == [30]
+    box.close()
+
+
 def test_what_was_sent_waits_again_after_an_interruption(path):
     box = Outbox(path, 100, "edge")
     box.append(rows(1), 0.0)

@@ -273,7 +273,10 @@ def to_sample(
     properties : mapping
         As `properties_of` gave them.
 
-    DataError where the time is beyond the year 2262, as where it was given in ns.
+    Raises
+    ------
+    DataError
+        Where the time is beyond the year 2262, as where it was given in ns.
     """
     status = status_of(properties)
     clean, usable = clean_value(value)

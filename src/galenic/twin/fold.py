@@ -258,9 +258,6 @@ class Fold:
             self.rewind(entry.time)
         return entry
 
-    def get(self, key: str) -> Entry | None:
-        return self._orders.get(key)
-
     def others(self, entry: Entry) -> list[Entry]:
         """Entries of the same tag, kind and time with another key."""
         first = bisect_left(self.entries, (entry.time,), key=attrgetter("order"))

@@ -15,11 +15,10 @@ from galenic.errors import UnknownName
 from galenic.inference.belief import Belief
 from galenic.inference.estimator import Forecast, Schedule
 from galenic.signals import Action, Compute
-from galenic.twin import foresight
 from galenic.twin.acting import limits_si
 from galenic.twin.foresight import Feedback, Question, planned
 from galenic.twin.level import Level
-from galenic.twin.work import foreseeing
+from galenic.twin.work import foretell
 from galenic.units import Unit, from_si, unit, value_in
 
 if TYPE_CHECKING:
@@ -180,9 +179,7 @@ def forecast(
     """
     belief = at_now(twin)
     asked = question(twin, belief, horizon, every, outputs, changes, actions)
-    control = twin.definition.controller if asked.feedback is not None else None
-    controller = foreseeing(control.factory, twin.system, control.options) if control else None
-    return foresight.forecast(twin.estimator, belief, asked, controller)
+    return foretell(twin.definition, twin.system, twin.estimator, belief, asked)
 
 
 def forecast_task(

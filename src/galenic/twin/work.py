@@ -13,8 +13,9 @@ from galenic.decision.goal import Goal
 from galenic.errors import DataError
 from galenic.identity import canonical_json
 from galenic.inference.belief import Belief
-from galenic.inference.estimator import Forecast
+from galenic.inference.estimator import Estimator, Forecast
 from galenic.twin import foresight
+from galenic.twin.definition import TwinDefinition
 from galenic.twin.foresight import Question
 
 _MADE: dict[tuple[str, str, bytes], Any] = {}
@@ -38,10 +39,10 @@ def propose(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``inputs`` (SI by path) to apply now, and what the controller adds: ``plan``
-        [ns, {path: SI}]), ``forecast``, ``reasons``, ``slack``, ``status``.
+        ``inputs`` (SI by path) to apply now, and what the controller adds, as
+        ``Proposal.to_dict`` gives it.
     """
-    controller = _controller(arguments)
+    controller = _made("propose", *(arguments[name] for name in ("factory", "system", "options")))
     goal = Goal(
         arguments["time"],
         arguments["targets"],
@@ -51,10 +52,6 @@ def propose(arguments: Mapping[str, Any]) -> dict[str, Any]:
     belief = Belief.from_bytes(arguments["belief"])
     proposal = controller.propose(belief, goal, arguments["limits"])
     return proposal if isinstance(proposal, dict) else dict(proposal.to_dict())
-
-
-def _controller(arguments: Mapping[str, Any]) -> Any:
-    return _made("propose", arguments["factory"], arguments["system"], arguments["options"])
 
 
 def foreseeing(factory: str, system: Any, options: Mapping[str, Any]) -> Any:
@@ -87,10 +84,17 @@ def foresee(arguments: Mapping[str, Any]) -> Forecast:
     key = ("forecast", system.identity, arguments["identity"].encode())
     if key not in _MADE:
         _MADE[key] = definition.make_estimator(system)
+    belief = Belief.from_bytes(arguments["belief"])
+    return foretell(definition, system, _MADE[key], belief, asked)
+
+
+def foretell(
+    definition: TwinDefinition, system: Any, estimator: Estimator, belief: Belief, asked: Question
+) -> Forecast:
+    """The forecast that a question asks for, here; with the controller where the twin acts."""
     control = definition.controller if asked.feedback is not None else None
     controller = foreseeing(control.factory, system, control.options) if control else None
-    belief = Belief.from_bytes(arguments["belief"])
-    return foresight.forecast(_MADE[key], belief, asked, controller)
+    return foresight.forecast(estimator, belief, asked, controller)
 
 
 def warm_up() -> bool:

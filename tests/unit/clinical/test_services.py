@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
 from galenic.errors import DataError
 from galenic.stages.clinical.case import of_tables, of_twin
 from galenic.stages.clinical.practice import PRACTICE
-from galenic.stages.clinical.services import advise_dose, fit_patient, forecast_levels
+from galenic.stages.clinical.services import (
+    advise_dose,
+    fit_patient,
+    fit_record,
+    forecast_levels,
+    gene_phenotypes,
+)
 from galenic.stages.clinical.shown import LABEL
 from galenic.stages.clinical.twin import DEFINITIONS, gentamicin_patient, patient
 from galenic.twin.arguments import ArgumentError
@@ -210,3 +220,82 @@ def test_practice_keeps_to_its_own_limits():
     assert usual.amounts(250.0, 1000.0) == ["250 mg", "500 mg", "750 mg", "1000 mg"]
     (target,) = usual.wanted({"AUC24": (None, None)}, 2.0)
     assert target.bounds == pytest.approx((800 * 3.6, 1200 * 3.6))
+
+
+def given(hours, amount, length):
+    start, end = (
+        datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=h) for h in (hours, hours + length)
+    )
+    return {
+        "resourceType": "MedicationAdministration", "id": f"a{hours}", "status": "completed",
+        "medicationCodeableConcept": {"coding": [{
+            "system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "11124"}]},
+        "effectivePeriod": {"start": start.isoformat(), "end": end.isoformat()},
+        "dosage": {"dose": {"value": amount, "code": "mg"}},
+    }  # fmt: skip
+
+
+def observed(code, hours, value, unit, **changes):
+    time = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=hours)
+    return {
+        "resourceType": "Observation", "id": f"{code} {hours}", "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "effectiveDateTime": time.isoformat(), "valueQuantity": {
+            "value": value, "system": "http://unitsofmeasure.org", "code": unit} | changes,
+    }  # fmt: skip
+
+
+def record(*more, creatinine=1.3):
+    person = {"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1946-01-01"}
+    resources = [
+        person, given(0, 1900, 1), given(22.2, 1750, 1), observed("29463-7", -24, 62, "kg"),
+        observed("2160-0", -24, creatinine, "mg/dL"), observed("20578-1", 12, 14.8, "mg/L"),
+        observed("20578-1", 37.5, 22.5, "ug/mL"), *more,
+    ]  # fmt: skip
+    entries = [{"resource": r} for r in resources]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    content = base64.b64encode(json.dumps(bundle).encode()).decode()
+    return {"name": "record.json", "content": content}
+
+
+def test_a_record_gives_the_same_fit_as_its_tables():
+    clcr = (140 - 80) * 62 / (72 * 1.3)
+
+    told = fit_patient(**TOLD | {"clcr": f"{clcr!r} mL/min"})
+    read = fit_record(record=record())
+
+    assert read["CLcr"] == pytest.approx(clcr)
+    for name in ("CL", "V1", "V2"):
+        assert read[name] == pytest.approx(told[name], rel=1e-9)
+
+
+def test_levels_of_a_record_that_cannot_be_used_are_named():
+    early = observed("20578-1", -1, 3.0, "mg/L")
+    low = observed("20578-1", 40, 2.0, "mg/L", comparator="<")
+
+    found = fit_record(record=record(early, low))
+
+    doubts = columns(next(t for t in found.tables if t.title == "doubts"))
+    assert doubts["found"] == ["a level before any dose", "< 2 mg/L"]
+    assert found["CL"] == pytest.approx(fit_record(record=record())["CL"])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({**given(30, 1000, 1), "effectivePeriod": None,
+          "effectiveDateTime": "2026-03-02T06:00:00Z"}, "without end"),
+        ({**given(30, 1000, 1), "dosage": {"dose": {"value": 1, "code": "mL"}}}, "a dose in mL"),
+        ({**given(30, 1000, 1), "dosage": {}}, "without amount"),
+    ],
+)  # fmt: skip
+def test_doses_of_a_record_that_are_not_clear_are_refused(more, message):
+    with pytest.raises(DataError, match=message):
+        fit_record(record=record(more))
+
+
+def test_phenotypes_are_told_for_each_gene():
+    found = gene_phenotypes(diplotypes=["CYP2C19 *1/*2", "CYP2D6 *1x2/*1"])
+
+    assert found["CYP2C19"] == "Intermediate Metabolizer"
+    assert columns(found.tables[0])["activity score"] == [None, 3.0]

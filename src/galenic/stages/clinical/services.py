@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from galenic.stages.clinical.intake import fit_record, gene_phenotypes, read_record
 from galenic.twin.service import (
     Columns,
     Duration,
@@ -18,6 +19,15 @@ from galenic.twin.service import (
     Value,
     service,
 )
+
+__all__ = [
+    "advise_dose",
+    "fit_patient",
+    "fit_record",
+    "forecast_levels",
+    "gene_phenotypes",
+    "read_record",
+]
 
 DoseTable = Annotated[Table, Columns(time="h", amount="mg", duration="h")]
 Doses = Annotated[
@@ -59,10 +69,7 @@ def fit_patient(
 
     case = Person(drug, clcr, weight, dialysis, doses, levels).case()
     run.progress(0.7, "draw")
-    values, table = shown.parameters(case)
-    values["belief"] = Value(case.belief.identity, meaning="hash of the belief")
-    text = shown.heading(case, f"Fitted to {len(case.doses)} doses and {len(case.levels)} levels.")
-    return Result(text, values, [table, *shown.levels(case)], [shown.curve(case)])
+    return shown.fit(case)
 
 
 @service("Forecast levels", stage="clinical", effect="read")

@@ -11,7 +11,7 @@ from galenic.decision.exposure import MEASURES, words
 from galenic.inference.belief import Array
 from galenic.library.pk.populations import source
 from galenic.stages.clinical.case import Case
-from galenic.twin.result import Axis, Column, Plot, Series, Table, Value
+from galenic.twin.result import Axis, Column, Plot, Result, Series, Table, Value
 from galenic.units import from_si, unit
 
 LABEL = "Decision support, not a prescription."
@@ -23,6 +23,14 @@ def heading(case: Case, *lines: str) -> str:
     """The text of every clinical result: the label, what was found, where the model is from."""
     unusual = [f"unusual: {text}" for text in case.warnings]
     return "\n".join([LABEL, *lines, *unusual, f"Population: {source(case.drug)}"])
+
+
+def fit(case: Case) -> Result:
+    """What doses and levels tell of the individual."""
+    values, table = parameters(case)
+    values["belief"] = Value(case.belief.identity, meaning="hash of the belief")
+    text = heading(case, f"Fitted to {len(case.doses)} doses and {len(case.levels)} levels.")
+    return Result(text, values, [table, *levels(case)], [curve(case)])
 
 
 def parameters(case: Case) -> tuple[dict[str, Value], Table]:

@@ -1,0 +1,105 @@
+"""Services that read a patient's health record and genes. Decision support, not a diagnosis."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from galenic.twin.service import (
+    Column,
+    Duration,
+    File,
+    Help,
+    Result,
+    Run,
+    Table,
+    Value,
+    service,
+)
+
+Record = Annotated[File, Help("FHIR R4 bundle of one patient (JSON).")]
+
+
+@service("Read a health record", stage="clinical", effect="read")
+def read_record(record: Record) -> Result:
+    """Show what a FHIR R4 bundle says of a patient, what follows from it, and every doubt.
+
+    Codes and units are checked; nothing that is not understood is used, and nothing is left out
+    without being named.
+    """
+    from galenic.connect.fhir.reading import read_chart
+    from galenic.stages.clinical import charted
+
+    chart = read_chart(record.read())
+    return charted.report(chart)
+
+
+@service("Fit a patient from a health record", stage="clinical")
+def fit_record(
+    record: Record,
+    drug: Literal["vancomycin", "gentamicin"] = "vancomycin",
+    dialysis: bool = False,
+    infusion: Duration | None = None,
+    *,
+    run: Run,
+) -> Result:
+    """Estimate a patient's own kinetics from the administrations and levels of a FHIR bundle.
+
+    Parameters
+    ----------
+    drug : choice
+        The drug; it names the population.
+    dialysis : bool
+        Whether the patient is on haemodialysis; records do not tell it reliably.
+    infusion : duration
+        Length of infusions of which the record tells no end; such doses are refused if left out.
+    """
+    from galenic.connect.fhir.reading import read_chart
+    from galenic.stages.clinical import charted, shown
+
+    chart = read_chart(record.read())
+    told = charted.course(chart, drug, infusion)
+    covariates = charted.covariates(chart, drug, dialysis, told.last)
+    run.progress(0.4, "fit")
+    found = shown.fit(told.case(drug, covariates))
+    tables = [*found.tables, *charted.doubts((*chart.flags, *told.flags))]
+    values = {name: Value(v, charted.UNITS[name]) for name, v in covariates.items()}
+    return Result(found.text, {**values, **found.values}, tables, found.plots)
+
+
+@service("Phenotypes from diplotypes", stage="clinical", effect="read")
+def gene_phenotypes(
+    diplotypes: Annotated[tuple[str, ...], Help("Genes with diplotypes, as 'CYP2C19 *1/*2'.")],
+    alleles: Annotated[
+        File | None, Help("Another table of alleles: gene, allele, activity_value, function.")
+    ] = None,
+) -> Result:
+    """Say what a patient's pharmacogenes mean: functions, activity score, phenotype.
+
+    An allele that is not in the table is an error, never taken for normal.
+    """
+    from galenic.errors import DataError
+    from galenic.library.patient.genes import phenotype, read_alleles
+
+    for told in diplotypes:
+        if len(told.split(maxsplit=1)) != 2:
+            raise DataError(
+                f"{told!r}",
+                where="argument diplotypes",
+                expected="gene and diplotype, CYP2D6 *1/*4",
+            )
+    table = None
+    if alleles is not None:
+        table = read_alleles(alleles.text().splitlines(keepends=True), alleles.name)
+    pairs = [told.split(maxsplit=1) for told in diplotypes]
+    found = [phenotype(gene, pair, table) for gene, pair in pairs]
+    columns = (
+        Column("gene", [p.gene for p in found]),
+        Column("diplotype", [p.diplotype for p in found]),
+        Column("functions", [" + ".join(p.functions) for p in found]),
+        Column("activity score", [p.activity for p in found]),
+        Column("phenotype", [p.phenotype for p in found]),
+    )
+    unknown = [p.gene for p in found if not p.is_known]
+    text = f"{len(found)} genes" + (f"; indeterminate: {', '.join(unknown)}" if unknown else "")
+    values: dict[str, Any] = {p.gene: Value(p.phenotype) for p in found}
+    return Result(text, values, [Table("phenotypes", columns)])

@@ -19,7 +19,7 @@ from galenic.app.cli.derive import JSON, common_options
 from galenic.app.cli.root import COMMANDS, root
 from galenic.app.index import entries
 from galenic.connect import registry
-from galenic.twin import definition, project
+from galenic.twin import definition, project, security
 from galenic.twin.fold import FoldRules
 from galenic.twin.health import HealthRules
 from galenic.twin.level import Level
@@ -162,6 +162,8 @@ def section(title: str) -> str:
 SETTINGS = {
     "[site]": project.SITE,
     "[plant]": project.PLANT,
+    "[server]": security.SERVER,
+    "[access]": security.ACCESS,
     "[[connection]]": ["name", "kind"],
     "[[twin.binding]]": project.BINDING,
     "[twin.fold]": [f.name for f in fields(FoldRules)],

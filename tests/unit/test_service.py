@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galenic.errors import DataError, NotPermitted, UnitError, UnknownName
+from galenic.errors import DataError, UnitError, UnknownName
 from galenic.twin.arguments import Argument, ArgumentError, Scalar, kind_from
 from galenic.twin.service import (
     ArtefactRef,
@@ -34,7 +34,6 @@ from galenic.twin.service import (
     TwinRef,
     Value,
     Values,
-    require,
     service,
 )
 
@@ -328,12 +327,6 @@ def test_progress_of_a_cancelled_run_stops_it():
 def test_without_a_site_the_error_says_what_to_start(part):
     with pytest.raises(DataError, match=r"there is none here|none runs here"):
         getattr(Run(), part)
-
-
-def test_only_a_role_that_includes_the_needed_one_is_enough():
-    require(("engineer",), "operator", "x.y")
-    with pytest.raises(NotPermitted, match="the role quality does not allow x"):
-        require(("quality",), "operator", "x.y")
 
 
 def test_a_result_goes_through_json_unchanged():

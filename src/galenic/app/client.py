@@ -7,8 +7,10 @@ person who started it, readable by that person alone.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
 FILE = "server.json"
+VARIABLE = "GALENIC_TOKEN"
 POLL = 0.25
 
 
@@ -35,19 +38,46 @@ class ServerError(GalenicError):
         return super().to_dict() | ({"error": self.kind} if self.kind else {})
 
 
-def announce(folder: Path, address: str, token: str) -> Path:
+def announce(folder: Path, address: str, token: str, certificate: Path | None = None) -> Path:
     """Write ``server.json``; only its owner may read it."""
     path = folder / FILE
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump({"address": address, "token": token, "process": os.getpid()}, stream)
+        facts = {"address": address, "token": token, "process": os.getpid()}
+        json.dump(facts | ({"certificate": str(certificate)} if certificate else {}), stream)
     return path
 
 
 def withdraw(folder: Path) -> None:
     """Remove ``server.json``."""
     (folder / FILE).unlink(missing_ok=True)
+
+
+def token_file(folder: Path) -> Path:
+    """Where a person's sign-in at the site of a folder is kept between commands."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return Path(state) / "galenic" / f"{name}.token"
+
+
+def keep_token(folder: Path, token: str) -> Path:
+    """Keep a sign-in; only its owner may read the file."""
+    path = token_file(folder)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(token)
+    return path
+
+
+def kept_token(folder: Path) -> str:
+    """The sign-in that is kept; empty where there is none."""
+    try:
+        return token_file(folder).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 class Client:
@@ -61,15 +91,20 @@ class Client:
         Bearer token of a sign-in.
     transport : httpx.BaseTransport, optional
         Another way to the server, for tests.
+    certificate : path, optional
+        The one certificate that the server must show; else the system decides what it trusts.
     """
 
-    def __init__(self, address: str, token: str = "", transport: Any = None) -> None:
+    def __init__(
+        self, address: str, token: str = "", transport: Any = None, certificate: str = ""
+    ) -> None:
         import httpx
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.address = address
+        verify = _only(certificate) if certificate else True
         self._http: httpx.Client = httpx.Client(
-            base_url=address, headers=headers, timeout=30, transport=transport
+            base_url=address, headers=headers, timeout=30, transport=transport, verify=verify
         )
 
     @classmethod
@@ -79,7 +114,8 @@ class Client:
             facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        client = cls(facts["address"], facts["token"])
+        token = os.environ.get(VARIABLE) or kept_token(folder) or facts["token"]
+        client = cls(facts["address"], token, certificate=facts.get("certificate", ""))
         try:
             client.get("/api/health")
         except GalenicError:
@@ -149,6 +185,14 @@ class Client:
         if answer.is_success:
             return answer
         raise _error(answer)
+
+
+def _only(certificate: str) -> ssl.SSLContext:
+    """Trust in one certificate, whatever name it is for: it is this machine's own server."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _error(answer: httpx.Response) -> GalenicError:

@@ -10,12 +10,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galenic.clock import SystemClock, nanoseconds
+from galenic.clock import SystemClock, nanoseconds, seconds
 from galenic.errors import DataError
 from galenic.twin.pace import PlantClock
 
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from galenic.twin.project import Project
+    from galenic.twin.security import ServerRules
 
 log = logging.getLogger(__name__)
 
 GRACE = 3  # seconds that open requests get when the server stops
+MESSAGE = 8 * 1024 * 1024  # bytes of the largest message over a WebSocket
+SOON = 30  # days before its end at which a certificate is complained about
+LONGEST = 30 * 86400.0  # seconds that a timer may take
 Pages = Callable[["FastAPI"], None]
 
 
@@ -90,13 +95,13 @@ async def serve(
     site = project.site
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(_listening(site.address))
-        address = "http://{}:{}".format(*listening.getsockname()[:2])
+        address = _address(listening, project.security.server)
         store = open_site(
             site.folder, name=site.name, clock=clock, store=site.store, publish=site.heads
         )
         stack.callback(store.close)
         facts = Facts(site.name, str(site.folder), address)
-        people = People(store)
+        people = People(store, rules=project.security.access)
         facts.plant, facts.password, _ = await asyncio.gather(
             _plant(project, options.speed, stack),
             asyncio.to_thread(people.first_run),
@@ -107,6 +112,8 @@ async def serve(
         _stop_on_signals(stop, stack)
         await runner.start()
         with _session(store, runner, options, site.folder) as session:
+            _report_incidents(people.attempts, runner.problems)
+            _watch_certificate(project.security.server, runner.problems)
             async with _web(session, people, listening, address, options):
                 ready(facts)
                 await _until(stop, runner, options.duration)
@@ -134,6 +141,45 @@ def _listening(address: str) -> Iterator[socket.socket]:
                 hint="stop the other program, or change address under [site] of the project",
             ) from error
         yield made
+
+
+def _address(listening: socket.socket, rules: ServerRules) -> str:
+    """The address that people and programs here use."""
+    host, port = listening.getsockname()[:2]
+    scheme = "https" if rules.certificate else "http"
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://{f'[{local}]' if ':' in local else local}:{port}"
+
+
+def _report_incidents(attempts: Any, problems: Any) -> None:
+    """Show on every page, at once, what happens about access; called from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(incident: Any) -> None:
+        name = f"access of {incident.subject}"
+        if incident.severity == "journal":
+            problems.solved(name)
+            return
+        problems.tell(name, incident.text)
+        wait = seconds(incident.until - incident.time)
+        if 0 < wait < LONGEST:
+            loop.call_later(wait, problems.solved, name)
+
+    attempts.listen(lambda incident: loop.call_soon_threadsafe(tell, incident))
+
+
+def _watch_certificate(rules: ServerRules, problems: Any) -> None:
+    """Say on every page when the server's certificate ends soon."""
+    if rules.certificate is None:
+        return
+    from cryptography.x509 import load_pem_x509_certificate
+
+    ends = load_pem_x509_certificate(rules.certificate.read_bytes()).not_valid_after_utc
+    days = (ends - datetime.now(UTC)).days
+    if days < SOON:
+        problems.tell(
+            "certificate", f"the server's certificate ends in {days} days, on {ends:%d %B %Y}"
+        )
 
 
 async def _plant(
@@ -192,18 +238,21 @@ async def _web(
         def capture_signals(self) -> Iterator[None]:
             yield  # signals are ours: plant and twins must stop too
 
+    rules = session.runner.project.security.server
     app = create_app(session, people)
     if options.pages is not None:
         options.pages(app)
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=GRACE, ws="websockets-sansio"
-    )
+        app, log_level="warning", timeout_graceful_shutdown=GRACE, ws="websockets-sansio",
+        proxy_headers=False, server_header=False, ws_max_size=MESSAGE,
+        ssl_certfile=rules.certificate, ssl_keyfile=rules.key,
+    )  # fmt: skip
     server = Web(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
     folder = Path(session.store.folder)
-    announce(folder, address, app.state.access.local_token)
+    announce(folder, address, app.state.access.local_token, rules.certificate)
     try:
         yield app
     finally:

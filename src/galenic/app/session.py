@@ -8,19 +8,17 @@ beside the live twins. A session without a site works in memory.
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from galenic.app import index
 from galenic.app.index import ServiceEntry
 from galenic.app.jobs import LIVE, Job, ServiceFailed, Task, Workers, error_facts
+from galenic.app.permissions import SITE, Caller, require, require_service, sees_all
 from galenic.clock import Clock, SystemClock, seconds
 from galenic.errors import GalenicError, NotPermitted, StorageError, UnknownName
 from galenic.signals import Record
@@ -28,39 +26,11 @@ from galenic.twin.arguments import ArgumentError
 from galenic.twin.references import FileKind
 from galenic.twin.result import Artefact, Result
 from galenic.twin.run import Cancelled, Host, Run
-from galenic.twin.service import ROLES, Service, require
+from galenic.twin.service import Service
 
 JOB = "job"  # kind of documents, as in galenic.records.jobs
 KEPT = 200  # ended jobs kept in memory
 SHORT = 1.0  # seconds that a call may take before it is answered with a running job
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls: name, roles, and the surface (``via``: cli, rest, page, python).
-
-    ``local`` callers sit at this machine as its user: they may name paths of files, and files
-    of models, which are code.
-    """
-
-    name: str
-    roles: tuple[str, ...] = ("viewer",)
-    via: str = "python"
-    local: bool = False
-
-    def __post_init__(self) -> None:
-        for role in self.roles:
-            if role not in ROLES:
-                raise UnknownName.among("role", role, ROLES)
-
-
-def local_caller(via: str = "python") -> Caller:
-    """The user of this machine, who may do everything in a session of their own."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        name = f"uid-{os.getuid()}"
-    return Caller(name, ROLES, via, local=True)
 
 
 class Session:
@@ -150,8 +120,9 @@ class Session:
         """
         entry = self.service(name)
         try:
-            require(who.roles, entry.role, entry.full_name)
+            require(who, entry.role, entry.full_name, (), entry.effect)
             plain = entry.check(arguments)
+            require_service(who, entry, plain)
             self._refuse_paths(entry, plain, who)
             self._require_level(entry, plain)
         except NotPermitted as error:
@@ -168,6 +139,21 @@ class Session:
         if not job.wait(wait):
             self._keep(job)
         return job
+
+    def require(
+        self,
+        who: Caller,
+        role: str,
+        what: str,
+        twins: Sequence[str | None] = SITE,
+        effect: str = "read",
+    ) -> None:
+        """Refuse what a caller may not (`galenic.app.permissions`); the refusal is recorded."""
+        try:
+            require(who, role, what, twins, effect)
+        except NotPermitted as error:
+            self._enter(what, who.name, {"outcome": "refused", "why": str(error)}, who)
+            raise
 
     def _refuse_paths(self, entry: ServiceEntry, plain: Mapping[str, Any], who: Caller) -> None:
         for argument in entry.arguments:
@@ -255,19 +241,26 @@ class Session:
 
     # jobs
 
-    def jobs(self) -> list[Job]:
-        """The jobs of this process, newest first."""
+    def jobs(self, who: Caller | None = None) -> list[Job]:
+        """The jobs of this process that ``who`` may see, newest first."""
         with self._lock:
-            return sorted(self._jobs.values(), key=lambda job: job.created, reverse=True)
+            jobs = [job for job in self._jobs.values() if _shows(who, job.who)]
+        return sorted(jobs, key=lambda job: job.created, reverse=True)
 
-    def job(self, id: str) -> dict[str, Any]:
-        """What is known about a job, with its result; also of jobs before a restart."""
+    def job(self, id: str, who: Caller | None = None) -> dict[str, Any]:
+        """What is known about a job, with its result; also of jobs before a restart.
+
+        Raises
+        ------
+        UnknownName
+            There is no such job that ``who`` may see.
+        """
         with self._lock:
             job = self._jobs.get(id)
-        if job is not None:
+        if job is not None and _shows(who, job.who):
             return job.to_dict()
         record = self.store.get(JOB, id) if self.store is not None else None
-        if record is None:
+        if record is None or not _shows(who, record["who"]):
             raise UnknownName.among("job", id, [])
         shown = {**record, "result_hash": record["result"]}
         if shown.pop("result"):
@@ -279,9 +272,9 @@ class Session:
         with self._lock:
             job = self._jobs.get(id)
         if job is None:
-            return self.job(id)
+            return self.job(id, who)
         if job.who != who.name:
-            require(who.roles, "engineer", f"cancel of another person's job {job.service}")
+            require(who, "engineer", f"cancel of another person's job {job.service}", effect="act")
         job.stop.set()
         kill = job.kill
         if kill is not None:
@@ -289,15 +282,17 @@ class Session:
         job.wait(5)
         return job.to_dict()
 
-    def artefact(self, hash: str) -> Artefact:
-        """An artefact that a job of this session or site has made."""
+    def artefact(self, hash: str, who: Caller | None = None) -> Artefact:
+        """An artefact that a job of this session or site has made, and that ``who`` may see."""
         with self._lock:
             made = self._artefacts.get(hash)
-        if made is not None:
+        if made is not None and (self.store is None or _shows(who, "")):
             return made
         if self.store is None:
             raise UnknownName.among("artefact", hash, self._artefacts)
         kept = self.store.artefact(hash)
+        if not _shows(who, str(kept.provenance.get("who", ""))):
+            raise UnknownName.among("artefact", hash, [])
         return Artefact(str(kept.provenance.get("name", hash)), kept.data, kept.media_type)
 
     def close(self) -> None:
@@ -330,6 +325,8 @@ class Session:
         now = job.finished or job.created
         provenance = {"service": job.service, "arguments": job.arguments, "who": job.who}
         detail: dict[str, Any] = {"outcome": job.state, "job": job.id, "via": who.via}
+        if who.token:
+            detail["token"] = who.token
         detail["arguments"] = job.arguments
         detail["elapsed"] = seconds(now - job.created)
         if job.error is not None:
@@ -362,7 +359,7 @@ class Session:
         if not self._records:
             return
         with self.store.transaction() as tx:
-            record = {**detail, "via": who.via}
+            record = {**detail, "via": who.via, **({"token": who.token} if who.token else {})}
             tx.ledger(Record("service", self.clock.now(), subject, record, name))
 
     def _mark_interrupted(self) -> None:
@@ -377,6 +374,11 @@ class Session:
                 for job in left:
                     detail = {"outcome": "interrupted", "job": job.id}
                     tx.ledger(Record("service", job.finished, job.service, detail, job.who))
+
+
+def _shows(who: Caller | None, owner: str) -> bool:
+    """Whether somebody may see what belongs to ``owner``: it is theirs, or they see the site."""
+    return who is None or who.name == owner or sees_all(who)
 
 
 def as_arguments(given: Any) -> Mapping[str, Any]:

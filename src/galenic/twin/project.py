@@ -19,13 +19,14 @@ from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
 from galenic.twin.kinds import ConnectionSpec, beside
 from galenic.twin.level import Level
+from galenic.twin.security import Security, read_security
 
 SITE = {"name": str, "folder": str, "store": str, "heads": str, "address": str}
 PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
 TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
         "binding": list, "targets": dict, "health": dict, "fold": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
-TOP = ("site", "plant", "connection", "twin")
+TOP = ("site", "server", "access", "plant", "connection", "twin")
 SPANS = ("stale_after", "frozen_after", "lag")
 
 
@@ -64,6 +65,7 @@ class Project:
     twins: tuple[TwinSpec, ...] = ()
     plant: Mapping[str, Any] | None = None
     path: Path | None = None
+    security: Security = field(default_factory=Security)
 
 
 class _Place:
@@ -124,9 +126,9 @@ def read_project(path: str | Path) -> Project:
         counts += len(table.get("binding", ()))
     _distinct("connection", [c.name for c in connections], path)
     _distinct("twin", [t.id for t in twins], path)
-    return Project(
-        _site(record, place), connections, tuple(twins), _plant(record.get("plant"), place), path
-    )
+    site, plant = _site(record, place), _plant(record.get("plant"), place)
+    security = read_security(record, site.address, place.at, place.folder)
+    return Project(site, connections, tuple(twins), plant, path, security)
 
 
 def _tables(record: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:

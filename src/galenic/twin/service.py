@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import NoneType, UnionType
@@ -28,7 +28,7 @@ from typing import (
     get_type_hints,
 )
 
-from galenic.errors import DataError, NotPermitted, UnknownName
+from galenic.errors import DataError, UnknownName
 from galenic.twin.arguments import (
     Argument,
     ArgumentError,
@@ -244,7 +244,7 @@ def service(
         ``read`` looks at records or live twins, ``compute`` works on its arguments in a process
         of its own, ``act`` changes something and is recorded before and after.
     role : {"viewer", "operator", "engineer", "quality", "administrator", "service"}
-        The role that is needed; roles may include others, see `galenic.records.people.GRANTS`.
+        The role that is needed; roles may include others, see `galenic.records.grants.GRANTS`.
     needs : Level, optional
         The lowest level that the twin in its arguments must have.
     """
@@ -398,16 +398,3 @@ def read_docstring(text: str) -> tuple[str, dict[str, str]]:
             for name in match[1].split(","):
                 helps[name.strip()] = " ".join(match[2].split())
     return description, helps
-
-
-def require(roles: Iterable[str], needed: str, what: str) -> None:
-    """Refuse, naming what is there and what is needed, where no role includes ``needed``."""
-    from galenic.records.people import GRANTS
-
-    own = list(roles)
-    if not any(needed in GRANTS[role] for role in own):
-        raise NotPermitted(
-            f"the role {' and '.join(own) or 'of nobody'} does not allow {what}",
-            expected=f"the role {needed}",
-            hint="ask an administrator for the role, or someone who has it",
-        )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from galenic.app.jobs import ServiceFailed
-from galenic.app.session import Caller, Session, local_caller
+from galenic.app.permissions import Caller, local_caller
+from galenic.app.session import Session
 from galenic.errors import DataError, NotPermitted, UnknownName
 from galenic.records import open_site
 from galenic.records.jobs import Jobs

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from galenic.app.session import Caller, Session
+from galenic.app.permissions import Caller
+from galenic.app.session import Session
 from galenic.clock import SECOND
 from galenic.connect.memory import MemoryConnector
 from galenic.errors import UnknownName

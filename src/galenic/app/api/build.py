@@ -7,19 +7,19 @@ from typing import Any
 from fastapi import FastAPI
 
 import galenic
-from galenic.app.api import access, calls, docs, live, problems, records, twins
+from galenic.app.api import access, calls, docs, guard, live, people, problems, records, twins
 from galenic.app.api.access import Access
 from galenic.app.session import Session
 
 
-def create_app(session: Session, people: Any, **options: Any) -> FastAPI:
+def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
     """The web application of a site.
 
     Parameters
     ----------
     session : Session
         Calls the services; its store and runner are the site's.
-    people : People
+    users : People
         Who may sign in.
     **options
         For FastAPI, as ``lifespan``.
@@ -39,9 +39,11 @@ def create_app(session: Session, people: Any, **options: Any) -> FastAPI:
         **options,
     )
     app.state.session = session
-    app.state.access = Access(people)
+    app.state.access = Access(users)
     problems.install(app)
+    app.add_middleware(guard.Guard)
     app.include_router(access.router(app.state.access))
+    app.include_router(people.router(app.state.access))
     app.include_router(calls.router(session))
     app.include_router(docs.router())
     if session.store is not None:

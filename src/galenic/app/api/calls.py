@@ -10,24 +10,21 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from galenic.app.api.access import WHO, current
+from galenic.app.api.access import ANY, WHO, current, reading
 from galenic.app.api.problems import Json, found
 from galenic.app.index import ServiceEntry
 from galenic.app.jobs import Job
-from galenic.app.session import Caller, Session, as_arguments
-from galenic.errors import UnknownName
+from galenic.app.permissions import Caller
+from galenic.app.session import Session, as_arguments
+from galenic.errors import DataError, UnknownName
 from galenic.twin.arguments import ArgumentError
 
-LARGEST = 64 * 1024 * 1024  # bytes of a request body
+ARTEFACTS, MODELS, JOBS = (reading(f"rest.{what}", ANY) for what in ("artefacts", "models", "jobs"))
 
 
 async def body_of(request: Request) -> Any:
     """The JSON body of a request, none counting as an empty object."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > LARGEST:
-            raise ArgumentError("the body is too large", expected=f"at most {LARGEST} bytes")
+    data = await request.body()
     if not data.strip():
         return {}
     try:
@@ -51,11 +48,11 @@ def router(session: Session) -> APIRouter:
     _jobs(routes, session)
 
     @routes.get("/artefacts/{hash}", tags=["jobs"])
-    def artefact(hash: str, who: Caller = WHO) -> Response:
+    def artefact(hash: str, who: Caller = ARTEFACTS) -> Response:
         """The content of an artefact."""
         try:
-            made = session.artefact(hash)
-        except UnknownName as error:
+            made = session.artefact(hash, who)
+        except (UnknownName, DataError) as error:
             raise found(error) from error
         headers = {
             "Content-Disposition": "attachment",
@@ -65,7 +62,7 @@ def router(session: Session) -> APIRouter:
         return Response(made.data, media_type=made.media, headers=headers)
 
     @routes.get("/models", tags=["models"])
-    def models(who: Caller = WHO) -> Json:
+    def models(who: Caller = MODELS) -> Json:
         """The catalogue of models."""
         from galenic import plugins
 
@@ -73,7 +70,7 @@ def router(session: Session) -> APIRouter:
         return Json([{"name": m.name, "title": m.title, "origin": m.origin} for m in found_models])
 
     @routes.get("/models/{name}", tags=["models"])
-    async def model(name: str, who: Caller = WHO) -> Json:
+    async def model(name: str, who: Caller = MODELS) -> Json:
         """The card of a model: equations, quantities, parameters with sources."""
         from galenic import plugins
 
@@ -137,15 +134,15 @@ def _entry(session: Session, stage: str, name: str) -> ServiceEntry:
 
 def _jobs(routes: APIRouter, session: Session) -> None:
     @routes.get("/jobs", tags=["jobs"])
-    def jobs(who: Caller = WHO) -> Json:
+    def jobs(who: Caller = JOBS) -> Json:
         """The jobs of this server since its start, newest first, without results."""
-        return Json([job.record() for job in session.jobs()])
+        return Json([job.record() for job in session.jobs(who)])
 
     @routes.get("/jobs/{id}", tags=["jobs"])
-    def job(id: str, who: Caller = WHO) -> Json:
+    def job(id: str, who: Caller = JOBS) -> Json:
         """State and progress of a job, and its result when it is done."""
         try:
-            return Json(session.job(id))
+            return Json(session.job(id, who))
         except UnknownName as error:
             raise found(error) from error
 

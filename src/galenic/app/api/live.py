@@ -13,13 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
-from galenic.app.api.access import Access
-from galenic.app.api.twins import newest
+from galenic.app.api.access import COOKIE, Access, bearer
+from galenic.app.api.problems import NotSignedIn
+from galenic.app.api.twins import newest, tags_seen
+from galenic.app.permissions import Caller, visible
 from galenic.app.session import Session
 from galenic.errors import GalenicError
 from galenic.twin.result import plain
@@ -27,7 +30,9 @@ from galenic.twin.result import plain
 FASTEST, SLOWEST = 4.0, 0.2
 POINTS = 500  # of each tag in a catch-up
 LONGEST = 24 * 3600 * 1_000_000_000  # catch-up reaches back a day at most
-NOT_SIGNED_IN, USAGE = 4401, 4400
+NOT_SIGNED_IN, NOT_PERMITTED, USAGE = 4401, 4403, 4400
+RECHECK = 5.0  # seconds after which the sign-in of an open socket is looked at again
+OF_TWINS = ("twins", "forecasts", "proposals")
 NEWEST = {"twin": "twins", "forecast": "forecasts", "proposal": "proposals"}
 
 
@@ -62,18 +67,23 @@ def router(session: Session, access: Access) -> APIRouter:
     @routes.websocket("/api/live")
     async def live(socket: WebSocket, rate: str = "3", since: str = "", token: str = "") -> None:
         try:
-            access.of_token(token) if token else access.caller(socket)
+            who = access.of_token(token) if token else access.caller(socket)
+            session.require(who, "viewer", "rest.live", ())
             pause = 1.0 / min(FASTEST, max(SLOWEST, float(rate)))
             start = int(since) if since else None
-        except GalenicError as error:
+        except NotSignedIn as error:
             await _refused(socket, NOT_SIGNED_IN, error.found)
+            return
+        except GalenicError as error:
+            await _refused(socket, NOT_PERMITTED, error.found)
             return
         except ValueError:
             await _refused(socket, USAGE, "rate and since are numbers")
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            await _serve(socket, session, pause, start)
+            held = token or bearer(socket) or socket.cookies.get(COOKIE, "")
+            await _serve(socket, session, _View(session, access, held, who), pause, start)
 
     return routes
 
@@ -84,16 +94,60 @@ async def _refused(socket: WebSocket, code: int, reason: str) -> None:
     await socket.close(code, reason[:100])
 
 
-async def _serve(socket: WebSocket, session: Session, pause: float, since: int | None) -> None:
+class _View:
+    """What one listener may see, as long as their sign-in or token holds."""
+
+    def __init__(self, session: Session, access: Access, token: str, who: Caller) -> None:
+        self._access, self._token = access, token
+        self._checked = time.monotonic()
+        self.tags = tags_seen(session, who)
+        self.twins = visible(who, session.runner.twins)
+
+    def holds(self) -> bool:
+        """Whether the listener may still listen; asked at most every few seconds."""
+        if time.monotonic() - self._checked < RECHECK:
+            return True
+        self._checked = time.monotonic()
+        try:
+            self._access.of_token(self._token)
+        except NotSignedIn:
+            return False
+        return True
+
+    def of(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """The parts of a message that they may see."""
+        if self.tags is None:
+            return parts
+        seen = dict(parts)
+        for name in ("samples", "latest"):
+            if name in seen:
+                seen[name] = {tag: row for tag, row in seen[name].items() if tag in self.tags}
+        for name in OF_TWINS:
+            if name in seen:
+                seen[name] = {id: row for id, row in seen[name].items() if id in self.twins}
+        for name in ("effects", "receipts"):
+            if name in seen:
+                seen[name] = [row for row in seen[name] if row["id"] in self.twins]
+        for name in ("status", "problems", "missed"):
+            seen.pop(name, None)
+        return seen
+
+
+async def _serve(
+    socket: WebSocket, session: Session, view: _View, pause: float, since: int | None
+) -> None:
     subscription = session.runner.live.subscribe()
     watch = asyncio.create_task(_watch(socket))
     gather = asyncio.create_task(_gather(subscription, frame := Frame()))
     try:
-        await _send(socket, await run_in_threadpool(_hello, session, since))
+        await _send(socket, view.of(await run_in_threadpool(_hello, session, since)))
         number = 0
         while not watch.done() and not gather.done():
             await asyncio.wait([watch, gather], timeout=pause)
-            parts = frame.take()
+            parts = view.of(frame.take())
+            if not await run_in_threadpool(view.holds):
+                await socket.close(NOT_SIGNED_IN, "the sign-in has ended")
+                return
             if parts:
                 number += 1
                 facts = {"type": "frame", "number": number, "now": session.runner.clock.now()}

@@ -17,8 +17,8 @@ from galenic.errors import (
     GalenicError,
     NotPermitted,
     StorageError,
-    UnknownName,
 )
+from galenic.records.attempts import Locked
 from galenic.twin.result import plain
 from galenic.twin.run import Cancelled
 
@@ -49,6 +49,10 @@ class TooMany(GalenicError):
     """Asked too often; wait."""
 
 
+class TooLarge(GalenicError):
+    """More was sent than is taken."""
+
+
 class Json(JSONResponse):
     """JSON in which numbers that are not finite are null and any text can be encoded."""
 
@@ -59,7 +63,7 @@ class Json(JSONResponse):
 
 def status_of(error: GalenicError) -> int:
     """The HTTP status of an error."""
-    extra = {NotSignedIn: 401, NotFound: 404, TooMany: 429}
+    extra = {NotSignedIn: 401, NotFound: 404, TooMany: 429, Locked: 429, TooLarge: 413}
     if type(error) in extra:
         return extra[type(error)]
     return next((code for kind, code in STATUS if isinstance(error, kind)), UNUSABLE)
@@ -78,7 +82,7 @@ def problem(error: GalenicError, instance: str = "") -> Json:
     body |= facts
     if instance:
         body["instance"] = instance
-    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}.get(code)
     return Json(body, code, headers, media_type="application/problem+json")
 
 
@@ -118,6 +122,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def found(error: UnknownName) -> NotFound:
+def found(error: GalenicError) -> NotFound:
     """An unknown name in an address: 404 instead of 422."""
     return NotFound.of(error)

@@ -8,15 +8,16 @@ from fastapi import APIRouter
 from fastapi import Query as Asked
 from fastapi.responses import StreamingResponse
 
-from galenic.app.api.access import WHO
+from galenic.app.api.access import reading
 from galenic.app.api.entries import Query, written
 from galenic.app.api.problems import Json
-from galenic.app.session import Caller
+from galenic.app.permissions import Caller
 from galenic.clock import from_iso
 from galenic.errors import DataError
 from galenic.twin.arguments import ArgumentError
 
 PAGE = 1000
+LEDGER = reading("rest.ledger")
 
 
 def router(store: Any) -> APIRouter:
@@ -25,7 +26,7 @@ def router(store: Any) -> APIRouter:
 
     @routes.get("")
     def ledger(
-        who: Caller = WHO,
+        who: Caller = LEDGER,
         start: Annotated[int | None, Asked(ge=0, le=2**62)] = None,
         limit: Annotated[int, Asked(ge=1, le=PAGE)] = 100,
         kind: Annotated[list[str] | None, Asked()] = None,
@@ -42,7 +43,7 @@ def router(store: Any) -> APIRouter:
 
     @routes.get("/export")
     def export(
-        who: Caller = WHO,
+        who: Caller = LEDGER,
         form: Literal["jsonl", "csv"] = "jsonl",
         kind: str = "",
         subject: str = "",
@@ -62,12 +63,12 @@ def router(store: Any) -> APIRouter:
         return StreamingResponse(written(store, query, form), media_type=media, headers=name)
 
     @routes.get("/head")
-    def head(who: Caller = WHO) -> Json:
+    def head(who: Caller = LEDGER) -> Json:
         """The newest entry's index and hash: keep it elsewhere, to verify against later."""
         return Json(store.head().to_dict())
 
     @routes.post("/verify")
-    def verify(who: Caller = WHO) -> Json:
+    def verify(who: Caller = LEDGER) -> Json:
         """Recompute everything that the ledger vouches for."""
         return Json(store.verify().to_dict())
 

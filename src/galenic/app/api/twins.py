@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from galenic.app.api.access import WHO, current
+from galenic.app.api.access import ANY, current, reading
 from galenic.app.api.calls import answer, body_of
 from galenic.app.api.problems import Json, found
-from galenic.app.session import Caller, Session, as_arguments
+from galenic.app.permissions import Caller, sees_all, visible
+from galenic.app.session import Session, as_arguments
 from galenic.errors import UnknownName
 from galenic.twin.arguments import ArgumentError, DurationKind, Kind
 from galenic.twin.references import MomentKind
@@ -19,6 +20,8 @@ from galenic.twin.references import MomentKind
 WRITES = ("intended", "done", "failed", "unknown", "refused")
 STEP = 2000  # ledger entries looked at in one go
 ROWS = 20_000
+TWINS, TWIN = reading("rest.twins", ANY), reading("rest.twins")
+HISTORY, STATUS = reading("rest.history", ANY), reading("rest.status")
 
 Names = Annotated[list[str] | None, Query()]
 
@@ -79,43 +82,43 @@ def _looking(routes: APIRouter, session: Session) -> None:
         return await runner.ask(id, function, *args, **options)
 
     @routes.get("/status")
-    def status(who: Caller = WHO) -> Json:
+    def status(who: Caller = STATUS) -> Json:
         """Connections, pace, queues, and what is wrong."""
         return Json(runner.status())
 
     @routes.get("/twins")
-    async def twins(who: Caller = WHO) -> Json:
+    async def twins(who: Caller = TWINS) -> Json:
         """All twins with level, health, age of data and alarms."""
         from galenic.twin import look
 
-        return Json([await ask(id, look.status) for id in runner.twins])
+        return Json([await ask(id, look.status) for id in visible(who, runner.twins)])
 
     @routes.get("/twins/{id}")
-    async def twin(id: str, who: Caller = WHO) -> Json:
+    async def twin(id: str, who: Caller = TWIN) -> Json:
         """Level, health, age of data, counters, alarms, bypasses and lots of a twin."""
         from galenic.twin import look
 
         return Json(await ask(id, look.status))
 
     @routes.get("/twins/{id}/health")
-    async def health(id: str, who: Caller = WHO) -> Json:
+    async def health(id: str, who: Caller = TWIN) -> Json:
         """Health in words and numbers."""
         from galenic.twin import look
 
         return Json((await ask(id, look.status))["health"])
 
     @routes.get("/twins/{id}/definition")
-    async def definition(id: str, who: Caller = WHO) -> Json:
+    async def definition(id: str, who: Caller = TWIN) -> Json:
         """Definition, parts and connections for the flowsheet, bindings, targets."""
         return Json(await ask(id, defined))
 
     @routes.get("/twins/{id}/belief")
-    async def belief(id: str, who: Caller = WHO) -> Json:
+    async def belief(id: str, who: Caller = TWIN) -> Json:
         """The belief: states, parameters and disturbances with intervals; innovations."""
         return Json(await ask(id, lambda twin: twin.belief.to_dict()))
 
     @routes.get("/twins/{id}/estimates")
-    async def estimates(id: str, quantity: Names = None, who: Caller = WHO) -> Json:
+    async def estimates(id: str, quantity: Names = None, who: Caller = TWIN) -> Json:
         """Estimated quantities now, with 90 % intervals."""
         from galenic.twin import look
 
@@ -127,7 +130,7 @@ def _looking(routes: APIRouter, session: Session) -> None:
         horizon: str | None = None,
         every: str | None = None,
         output: Names = None,
-        who: Caller = WHO,
+        who: Caller = TWIN,
     ) -> Json:
         """The running forecast: mean, sd and quantiles over time."""
         _twin(session, id)
@@ -138,7 +141,7 @@ def _looking(routes: APIRouter, session: Session) -> None:
         return Json(made.to_dict())
 
     @routes.get("/twins/{id}/proposals")
-    async def proposals(id: str, who: Caller = WHO) -> Json:
+    async def proposals(id: str, who: Caller = TWIN) -> Json:
         """The last proposal, the guard's verdicts, what waits for approval, targets."""
         from galenic.twin import look
 
@@ -170,16 +173,20 @@ def _records(routes: APIRouter, session: Session) -> None:
 
     @routes.get("/twins/{id}/writes")
     def writes(
-        id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100, who: Caller = WHO
+        id: str,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        who: Caller = TWIN,
     ) -> Json:
         """The newest writes: intended, done, failed, refused."""
         _twin(session, id)
         return Json([e.to_dict() for e in newest(store, limit, subject=id, kinds=WRITES)])
 
     @routes.get("/latest")
-    def latest(tag: Names = None, who: Caller = WHO) -> Json:
+    def latest(tag: Names = None, who: Caller = HISTORY) -> Json:
         """The newest sample of each tag."""
-        return Json({name: sample.to_dict() for name, sample in store.latest(tag).items()})
+        seen = tags_seen(session, who)
+        found = store.latest(tag).items()
+        return Json({name: s.to_dict() for name, s in found if seen is None or name in seen})
 
     @routes.get("/history")
     def history(
@@ -188,11 +195,14 @@ def _records(routes: APIRouter, session: Session) -> None:
         stop: str | None = None,
         every: str | None = None,
         limit: Annotated[int, Query(ge=1, le=ROWS)] = 5000,
-        who: Caller = WHO,
+        who: Caller = HISTORY,
     ) -> Json:
         """Samples of tags by columns; with ``every`` one row per interval that has samples."""
         from galenic.clock import nanoseconds
 
+        seen = tags_seen(session, who)
+        if seen is not None and not seen.issuperset(tag):
+            session.require(who, "viewer", "rest.history")
         begin = _read(MomentKind(), start)
         if begin is None:
             raise ArgumentError("start is now", where="start", expected="a time before now")
@@ -203,6 +213,14 @@ def _records(routes: APIRouter, session: Session) -> None:
             raise ArgumentError("too many rows", where="every", expected=f"at most {ROWS}")
         table = store.history(tag, begin, end, step, None if step else limit)
         return Json({name: table.column(name).to_pylist() for name in table.column_names})
+
+
+def tags_seen(session: Session, who: Caller) -> set[str] | None:
+    """The tags of the twins that a caller may see; None where they see all of the site."""
+    if sees_all(who):
+        return None
+    twins = (session.runner.twin(id) for id in visible(who, session.runner.twins))
+    return {tag for twin in twins for tag in twin.channels}
 
 
 def newest(store: Any, limit: int, *, subject: str = "", kinds: tuple[str, ...] = ()) -> list[Any]:

@@ -102,7 +102,7 @@ def move() -> click.Command:
         from galenic.app.cli import OK
         from galenic.app.cli.site import site_folder
         from galenic.app.cli.terminal import show_json
-        from galenic.app.session import local_caller
+        from galenic.app.permissions import local_caller
         from galenic.records.moving import move_site
 
         folder = site_folder(place(options, site))

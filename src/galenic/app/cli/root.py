@@ -22,6 +22,10 @@ COMMANDS = {
     "bundle": ("Copy a site's records for an auditor without galenic.", "records"),
     "move": ("Move a site's records to another store, and prove it.", "records"),
     "replay": ("Feed a site's journal through its twins again.", "records"),
+    "sign-in": ("Sign in at a running site, for the commands that follow.", "access"),
+    "sign-out": ("End the sign-in of this command line.", "access"),
+    "people": ("List people, or add, change and unlock them.", "access"),
+    "tokens": ("List API tokens, or make and revoke them.", "access"),
     "version": ("Show the version and what it runs on.", "science"),
 }
 
@@ -39,7 +43,7 @@ class Root(Suggesting):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
             module = import_module(f"galenic.app.cli.{COMMANDS[name][1]}")
-            made: click.Command = getattr(module, name)()
+            made: click.Command = getattr(module, name.replace("-", "_"))()
             return made
         if name in self.stages():
             return StageGroup(name, help=f"Services of the stage {name}.")

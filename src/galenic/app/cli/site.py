@@ -56,7 +56,8 @@ def door(project: str | None, models: Sequence[str] = (), *, here: bool = False)
 
 @contextmanager
 def _local(folder: Path | None, models: Sequence[str]) -> Iterator[Call]:
-    from galenic.app.session import Session, local_caller
+    from galenic.app.permissions import local_caller
+    from galenic.app.session import Session
 
     store = None
     if folder is not None:

@@ -52,6 +52,7 @@ def standing(page: Page) -> list[tuple[str, dict[str, Any]]]:
     """Alarms with their twin: active before over, worst first, newest first."""
     feed = page.room.feed
     found = [(id, a) for id, m in (feed.twins.items() if feed else ()) for a in m["alarms"]]
+    found = [(id, a) for id, a in found if page.who.may("viewer", id)]
     order = list(SIGNS)
     return sorted(
         found, key=lambda r: (not r[1]["active"], order.index(r[1]["severity"]), -r[1]["since"])

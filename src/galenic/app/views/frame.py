@@ -12,7 +12,7 @@ from typing import Any
 
 from nicegui import context, ui
 
-from galenic.app.session import Caller
+from galenic.app.permissions import Caller, sees_all
 from galenic.app.views import shown
 from galenic.app.views.room import TELLING, Room
 from galenic.app.views.theme import SIGNS
@@ -28,6 +28,7 @@ PLACES = (
     ("/settings", "Settings", "e"),
 )
 PERIOD = 0.4  # seconds between looks for something new to show
+LOOK = 10  # so many of them between looks whether the sign-in still holds
 STATIC = Path(__file__).parent / "static"
 
 
@@ -66,6 +67,7 @@ class Page:
     sent: dict[str, Any] = field(default_factory=dict)
     updates: list[Callable[[], Mapping[str, Any]]] = field(default_factory=list)
     is_replay: bool = False
+    beats: int = 0
     client: Any = field(default_factory=lambda: context.client)
 
     def live(self, update: Callable[[], Mapping[str, Any]]) -> None:
@@ -85,6 +87,13 @@ class Page:
         fresh = {key: value for key, value in present.items() if self.sent.get(key) != value}
         self.sent.update(fresh)
         return fresh
+
+    def has_ended(self) -> bool:
+        """Whether the sign-in has ended; looked at every few seconds."""
+        self.beats += 1
+        if self.beats % LOOK:
+            return False
+        return not self.room.people.sessions.is_open(self.token)
 
     async def call(self, service: str, arguments: Mapping[str, Any], wait: float = TELLING) -> Any:
         """Call a service for this person; its job. Errors are shown and give None."""
@@ -106,8 +115,8 @@ class Page:
                     f"{service} was not called: this page replays a record",
                     hint="go back to the live page",
                 )
-            self.room.access.of_token(self.token, "page")
-            return await self.room.call(service, arguments, self.who, wait)
+            who = self.room.access.of_token(self.token, "page")
+            return await self.room.call(service, arguments, who, wait)
         except GalenicError as error:
             complain(error)
             return None
@@ -149,6 +158,10 @@ def frame(room: Room, who: Caller, title: str, place: str = "", wide: str = "") 
     page.sent.update(page.present())
 
     def beat() -> None:
+        if page.has_ended():
+            context.client.run_javascript("location.href = '/sign-in?next=' + "
+                                          "encodeURIComponent(location.pathname)")  # fmt: skip
+            return
         changes = page.changed()
         line = f"galenic.patch({_json(changes)});" if changes else ""
         context.client.run_javascript(f"{line}galenic.beat()")
@@ -173,7 +186,7 @@ def _top_bar(page: Page, place: str) -> None:
         f'<a href="{path}"{" aria-current=page" if path == place else ""}>{word}</a>'
         for path, word, _ in PLACES
     )
-    first = next(iter(room.twins()), "")
+    first = next(iter(room.twins(page.who)), "")
     first_twin = f' data-first-twin="/twin/{escape(first)}"' if first else ""
     html(
         f'<header class="topbar"{first_twin}><span class="site">{escape(room.site)}</span>'
@@ -181,7 +194,7 @@ def _top_bar(page: Page, place: str) -> None:
         f'<span class="clock wide-only" data-live="plant-clock" title="plant time, in the site\'s '
         f'zone">'
         f"{_clock(room)}</span>"
-        f'<span data-live="alarm-count">{_alarm_count(room)}</span>'
+        f'<span data-live="alarm-count">{_alarm_count(page)}</span>'
         '<button class="icon-button" onclick="galenic.switchTheme()" aria-label="Light or dark '
         'theme">◐</button>'
         '<button class="icon-button wide-only" '
@@ -194,13 +207,13 @@ def _top_bar(page: Page, place: str) -> None:
         "■</span>"
         '<span>Contact with the server is lost since <span id="contact-since"></span>. '
         "What you see is old. This page connects again by itself.</span></div>"
-        f'<div data-live="problems">{_problems(room)}</div>'
+        f'<div data-live="problems">{_problems(page)}</div>'
     )
     page.live(
         lambda: {
             "plant-clock": _clock(room),
-            "alarm-count": {"html": _alarm_count(room)},
-            "problems": {"html": _problems(room)},
+            "alarm-count": {"html": _alarm_count(page)},
+            "problems": {"html": _problems(page)},
         }
     )
 
@@ -210,8 +223,9 @@ def _clock(room: Room) -> str:
     return f"{shown.clock(now)} {shown.offset(now)}"
 
 
-def _alarm_count(room: Room) -> str:
-    standing = [a for m in _live_twins(room).values() for a in m["alarms"] if a["active"]]
+def _alarm_count(page: Page) -> str:
+    live = {id: m for id, m in _live_twins(page.room).items() if page.who.may("viewer", id)}
+    standing = [a for m in live.values() for a in m["alarms"] if a["active"]]
     worst = next((s for s in SIGNS if any(a["severity"] == s for a in standing)), None)
     if worst is None:
         return '<a href="/alarms" class="muted" style="text-decoration:none">no alarms</a>'
@@ -227,9 +241,10 @@ def _live_twins(room: Room) -> dict[str, Any]:
     return room.feed.twins if room.feed is not None else {}
 
 
-def _problems(room: Room) -> str:
-    """Banners for what is wrong with connections, store and speed."""
-    if room.runner is None:
+def _problems(page: Page) -> str:
+    """Banners for what is wrong with connections, store, speed and access."""
+    room = page.room
+    if room.runner is None or not sees_all(page.who):
         return ""
     rows = []
     for name, words in room.runner.problems.items():

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from nicegui import core, ui
 
 from galenic.app.api.problems import NotSignedIn
-from galenic.app.session import Caller
+from galenic.app.permissions import Caller
 from galenic.app.views import frame
 from galenic.app.views.room import Room
 from galenic.errors import GalenicError
@@ -82,8 +82,11 @@ def _pages(room: Room) -> None:
     def sign_in_page() -> None:
         sign_in.sign_in_page(room)
 
-    def place(path: str, title: str, build: Callable[..., Any]) -> None:
-        """A page behind the sign-in; ``build`` gets the page and the parts of its address."""
+    def place(path: str, title: str, build: Callable[..., Any], site: bool = False) -> None:
+        """A page behind the sign-in; ``build`` gets the page and the parts of its address.
+
+        ``site`` pages show records of the whole site, and the page of a twin that twin.
+        """
 
         async def show(request: Request) -> Any:
             who = _signed_in(room, request)
@@ -91,6 +94,9 @@ def _pages(room: Room) -> None:
                 return who
             with frame.frame(room, who, title, path) as page:
                 try:
+                    named = request.path_params.get("id") if path == "/twin/{id}" else None
+                    twins = [named] if site or named else ()
+                    room.session.require(who, "viewer", f"rest.page.{title.lower()}", twins)
                     made = build(page, **request.path_params, **_query(request, build))
                     if made is not None:
                         await made
@@ -112,8 +118,8 @@ def _pages(room: Room) -> None:
     place("/models", "Models", models.models_page)
     place("/models/{name}", "Model", models.model_page)
     place("/alarms", "Alarms", alarms.alarms_page)
-    place("/records", "Records", records.records_page)
-    place("/data", "Data", data.data_page)
+    place("/records", "Records", records.records_page, site=True)
+    place("/data", "Data", data.data_page, site=True)
     place("/settings", "Settings", settings.settings_page)
 
 

@@ -23,14 +23,14 @@ def overview_page(page: Page) -> None:
     """One card per twin, sorted by what needs attention."""
     html("<h1>Overview</h1>")
     room = page.room
-    if not room.twins() or room.feed is None:
+    if not room.twins(page.who) or room.feed is None:
         frame.empty(
             "No twin runs here yet.",
             "Name one under [[twin]] in the project file and start it again.",
         )
         return
     feed = room.feed
-    known = [Facts(room.runner.twin(id), room.simulated) for id in room.twins()]
+    known = [Facts(room.runner.twin(id), room.simulated) for id in room.twins(page.who)]
     for facts in sorted(known, key=urgency):
         html(card(facts, feed, room.now()))
         page.live(partial(_changes, facts, room))

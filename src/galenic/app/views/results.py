@@ -32,7 +32,7 @@ WORDS = {
 
 async def job_page(page: Page, id: str) -> None:
     """The permanent address of a job."""
-    job = await asyncio.to_thread(page.room.session.job, id)
+    job = await asyncio.to_thread(page.room.session.job, id, page.who)
     html(f"<h1>{escape(_title(page, job['service']))}</h1>")
     place = ui.element("div").classes("page").style("padding: 0")
     watch_job(page, id, place, job)
@@ -62,7 +62,7 @@ def watch_job(page: Page, id: str, place: ui.element, job: dict[str, Any]) -> No
         )
 
     async def look() -> None:
-        now = await asyncio.to_thread(page.room.session.job, id)
+        now = await asyncio.to_thread(page.room.session.job, id, page.who)
         since = shown.age((page.room.now() - now["created"]) / shown.SECOND)
         words.text, bar.value = f"{_progress(now)}, for {since}", now["progress"]
         if now["state"] not in LIVE:

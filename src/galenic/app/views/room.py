@@ -10,7 +10,8 @@ from fastapi import FastAPI, Request
 
 from galenic.app.api.access import Access
 from galenic.app.jobs import Job
-from galenic.app.session import Caller, Session
+from galenic.app.permissions import Caller, visible
+from galenic.app.session import Session
 from galenic.app.views.feed import Feed
 
 TELLING = 30.0  # seconds that a command to a twin may take before the page goes on
@@ -52,8 +53,10 @@ class Room:
         """The plant's time [ns]."""
         return int((self.runner or self.session).clock.now())
 
-    def twins(self) -> list[str]:
-        return list(self.runner.twins) if self.runner is not None else []
+    def twins(self, who: Caller | None = None) -> list[str]:
+        """Ids of the twins that somebody may see; of all, when nobody is named."""
+        ids = list(self.runner.twins) if self.runner is not None else []
+        return ids if who is None else visible(who, ids)
 
     def caller(self, request: Request) -> Caller:
         """Who asks for a page; NotSignedIn when nobody does."""

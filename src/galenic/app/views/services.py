@@ -13,7 +13,6 @@ from galenic.app.views.forms import Form
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.results import watch_job
 from galenic.app.views.tables import Html, grid
-from galenic.records.people import GRANTS
 
 EFFECTS = {"read": "looks", "compute": "computes", "act": "changes something"}
 
@@ -70,14 +69,14 @@ def _list(entries: list[dict[str, Any]], page: Page) -> str:
 
 
 def may(page: Page, role: str) -> bool:
-    """Whether this person's roles include ``role``."""
-    return any(role in GRANTS[own] for own in page.who.roles)
+    """Whether this person has ``role``, for some twin at least."""
+    return page.who.may_somewhere(role)
 
 
 def _last_jobs(page: Page) -> None:
     with ui.element("section").classes("card"):
         html("<h2>Last calls</h2>")
-        jobs = [job.record() for job in page.room.session.jobs()][:20]
+        jobs = [job.record() for job in page.room.session.jobs(page.who)][:20]
         if not jobs:
             html('<p class="muted">No service has been called since the server started.</p>')
             return
@@ -122,7 +121,10 @@ def service_page(page: Page, stage: str, name: str) -> None:
             if job is not None:
                 result.clear()
                 watch_job(
-                    page, job.id, result, await asyncio.to_thread(page.room.session.job, job.id)
+                    page,
+                    job.id,
+                    result,
+                    await asyncio.to_thread(page.room.session.job, job.id, page.who),
                 )
 
         allowed = may(page, entry.role)

@@ -197,6 +197,14 @@ class MAP:
     @staticmethod
     def settings(population: Any, system: Any) -> dict[str, Any]:
         """What a population says to its estimator, as values: individuals, residual, omega."""
+        odd = [t.kind for t in population.between if not t.plain]
+        odd += [f"power {r.power}" for r in population.residuals if r.power != 1.0]
+        if odd:
+            raise DataError(
+                f"the population has {', '.join(odd)}",
+                where="MAP",
+                expected="log-normal or normal effects, residuals of power 1",
+            )
         scales = [
             1.0 if term.kind == "log-normal" else system.entry(term.parameter).unit.scale
             for term in population.between

@@ -72,6 +72,12 @@ class Factor:
         """The differences between individuals with reference covariates, without correlation."""
         found = []
         for term in population.between:
+            if not term.plain:
+                raise DataError(
+                    f"{term.parameter} varies by {term.kind}",
+                    where="a study",
+                    expected="log-normal or normal differences",
+                )
             entry = population.system.entry(term.parameter)
             typical = float(from_si(entry.value, entry.unit))
             make = cls.log_normal if term.kind == "log-normal" else cls.normal

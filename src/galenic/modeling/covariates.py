@@ -19,6 +19,7 @@ from galenic.modeling.system import Entry, EventRule, System
 from galenic.units import unit, value_in
 
 if TYPE_CHECKING:
+    from galenic.modeling.effects import Between
     from galenic.modeling.variability import Covariate, Population
 
 PREFIX = "individual."
@@ -38,7 +39,7 @@ def with_covariates(population: Population) -> System:
     _check_effects(population)
     none = ca.SX.zeros(len(population.between))
     individual = population.individual(system.p, given, none)
-    joined = _substituted(system, individual)
+    joined = substituted(system, individual)
     if given.numel() and ca.depends_on(joined.x0, given):
         raise StructureError(
             "the start of a state depends on a covariate",
@@ -87,6 +88,7 @@ def _check_effects(population: Population) -> None:
     eta = 0.1 * rng.standard_normal(len(scales))
     moved = population.typical
     for k, term in enumerate(population.between):
+        _check_plain(term, system.name)
         i = system.index(term.parameter)[1]
         log = term.kind == "log-normal"
         moved[i] = moved[i] * np.exp(eta[k]) if log else moved[i] + eta[k] * scales[k]
@@ -105,7 +107,16 @@ def _check_effects(population: Population) -> None:
         )
 
 
-def _substituted(system: System, individual: Any) -> System:
+def _check_plain(term: Between, where: str) -> None:
+    if not term.plain:
+        raise StructureError(
+            f"{term.parameter} varies by {term.kind}",
+            where=where,
+            expected="log-normal or normal, for an individual followed over time",
+        )
+
+
+def substituted(system: System, individual: Any) -> System:
     """The system with other parameters in all its expressions."""
 
     def put(sx: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import casadi as ca
@@ -17,9 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.errors import ModelError, UnknownName
+from galenic.modeling.effects import Between, Coefficient, Occasion, Residual
 from galenic.modeling.expression import Expression, common_unit, lift
 from galenic.modeling.system import Entry, System
-from galenic.units import Quantity, Unit, from_si, unit, value_in
+from galenic.units import Quantity, from_si, unit, value_in
+
+__all__ = [
+    "Between",
+    "Coefficient",
+    "Cohort",
+    "Covariate",
+    "Covariates",
+    "Occasion",
+    "Population",
+    "Residual",
+    "Subject",
+]
 
 Vector = npt.NDArray[np.float64]
 
@@ -62,49 +75,6 @@ class Covariate:
         return np.asarray(mean * np.exp(math.sqrt(s2) * z - s2 / 2), float)
 
 
-@dataclass(frozen=True)
-class Between:
-    """Difference between subjects in one parameter that covariates do not explain.
-
-    ``sd`` is that of the logarithm for ``log-normal`` (0.3 is about 30 %), else in the parameter's
-    declared unit.
-    """
-
-    parameter: str
-    sd: float
-    kind: str = "log-normal"
-
-    def __post_init__(self) -> None:
-        if self.kind not in {"log-normal", "normal"}:
-            raise ModelError(f"there is no kind {self.kind!r}", expected="log-normal or normal")
-
-
-@dataclass(frozen=True)
-class Residual:
-    """What an observation differs from the model by.
-
-    Its sd is ``sqrt(additive² + (proportional·y)²)``, or for ``combine="sd"`` the sum
-    ``additive + proportional·y``; publications mean either.
-    """
-
-    output: str
-    proportional: float = 0.0
-    additive: str | float = 0.0
-    combine: str = "variance"
-
-    def __post_init__(self) -> None:
-        if self.combine not in {"variance", "sd"}:
-            raise ModelError(
-                f"a residual is not combined by {self.combine!r}", expected="variance or sd"
-            )
-
-    def sd(self, value: Any, of: Unit) -> Any:
-        """Standard deviation at ``value`` [SI]."""
-        fixed = float(value_in(self.additive, of.difference))
-        share = self.proportional * np.abs(np.asarray(value))
-        return fixed + share if self.combine == "sd" else np.sqrt(fixed**2 + share**2)
-
-
 Relation = Callable[[Expression, "Covariates"], Expression]
 
 
@@ -136,6 +106,11 @@ class Population:
         Between random effects; zero where not given.
     residuals : sequence of Residual
         Per observed output.
+    occasions : sequence of Occasion
+        What differs between occasions of one subject; ``sample`` and ``for_subject`` leave it out.
+    coefficients : sequence of Coefficient
+        Numbers of the relations that can be estimated; they stand beside the covariates,
+        ``lambda typical, c: typical * (c.weight / "70 kg") ** c.exponent``.
     """
 
     model: Any
@@ -144,42 +119,76 @@ class Population:
     between: Sequence[Between] = ()
     correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
     residuals: Sequence[Residual] = ()
+    occasions: Sequence[Occasion] = ()
+    coefficients: Sequence[Coefficient] = ()
     system: System = field(init=False)
     individual: ca.Function = field(init=False)
 
     def __post_init__(self) -> None:
         system = self.model if isinstance(self.model, System) else self.model.flatten()
+        system = self._with_coefficients(system)
         object.__setattr__(self, "system", system)
         names = [e.path for e in system.parameters]
-        for path in (*self.relations, *(b.parameter for b in self.between)):
+        terms: tuple[Between | Occasion, ...] = (*self.between, *self.occasions)
+        for path in (*self.relations, *(term.parameter for term in terms)):
             if path not in names:
                 raise UnknownName.among("parameter", path, names, where="Population")
         object.__setattr__(self, "individual", self._individual(system))
         self.omega  # noqa: B018  a covariance that is none is found here
 
+    def _with_coefficients(self, system: System) -> System:
+        """The coefficients as further parameters, on which the physics does not depend."""
+        known = {e.path for e in system.parameters}
+        new = [c for c in self.coefficients if c.name not in known]
+        if not new:
+            return system
+        symbols = [ca.SX.sym(c.name) for c in new]
+        entries = tuple(c.entry() for c in new)
+        return replace(
+            system, p=ca.vertcat(system.p, *symbols), parameters=system.parameters + entries
+        )
+
     def _individual(self, system: System) -> ca.Function:
         """Function (typical, covariates, eta) -> parameters of an individual, all SI."""
-        known = {
-            c.name: Expression(ca.SX.sym(c.name), unit(c.unit), None, c.name)
-            for c in self.covariates
-        }
+        covariates = ca.SX.sym("covariates", len(self.covariates))
         eta = ca.SX.sym("eta", len(self.between))
+        effects = {term.parameter: eta[k] for k, term in enumerate(self.between)}
+        values = self.varied(covariates, effects)
+        return ca.Function(
+            "individual", [system.p, covariates, eta], [values],
+            ["typical", "covariates", "eta"], ["parameters"],
+        )  # fmt: skip
+
+    def varied(self, covariates: ca.SX, effects: Mapping[str, ca.SX]) -> ca.SX:
+        """An individual's parameters [SI] as expressions of those of the System.
+
+        Parameters
+        ----------
+        covariates : SX
+            Values [SI], in their order.
+        effects : mapping of parameter path to SX
+            The sum of what acts on each: between subjects and between occasions.
+        """
+        system = self.system
+        known = {
+            c.name: Expression(covariates[i], unit(c.unit), None, c.name)
+            for i, c in enumerate(self.covariates)
+        }
+        for c in self.coefficients:
+            place = system.index(c.name)[1]
+            known[c.name] = Expression(system.p[place], unit(c.unit), None, c.name)
+        kinds = {t.parameter: Between(t.parameter, t.sd, t.kind) for t in self.occasions}
+        kinds |= {term.parameter: term for term in self.between}
         values = []
         for i, entry in enumerate(system.parameters):
             value = Expression(system.p[i], entry.unit, None, entry.path)
             if entry.path in self.relations:
                 value = self._related(entry, value, Covariates(known))
             sx = value.sx
-            for k, term in enumerate(self.between):
-                if term.parameter == entry.path:
-                    log = term.kind == "log-normal"
-                    sx = sx * ca.exp(eta[k]) if log else sx + eta[k] * entry.unit.scale
+            if entry.path in effects:
+                sx = kinds[entry.path].vary(sx, effects[entry.path], entry)
             values.append(sx)
-        covariates = ca.vertcat(*(c.sx for c in known.values())) if known else ca.SX(0, 1)
-        return ca.Function(
-            "individual", [system.p, covariates, eta], [ca.vertcat(*values)],
-            ["typical", "covariates", "eta"], ["parameters"],
-        )  # fmt: skip
+        return ca.vertcat(*values)
 
     def _related(self, entry: Entry, typical: Expression, covariates: Covariates) -> Expression:
         value = lift(self.relations[entry.path](typical, covariates))

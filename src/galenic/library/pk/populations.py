@@ -12,7 +12,12 @@ from typing import Any
 
 from galenic import Population
 from galenic.errors import UnknownName
-from galenic.library.pk.compartments import TwoCompartment, TwoCompartmentRates
+from galenic.library.pk.compartments import (
+    OralOneCompartment,
+    TwoCompartment,
+    TwoCompartmentRates,
+)
+from galenic.library.pk.stages import Warfarin, WarfarinEffect
 from galenic.modeling.variability import Between, Covariate, Residual
 
 GOTI = "Goti et al., Ther Drug Monit 40(2):212-221, 2018, doi:10.1097/FTD.0000000000000490"
@@ -71,6 +76,73 @@ def gentamicin_xuan_2003() -> Population:
             Between("k21", 0.342**0.5),
         ),
         residuals=(Residual("C", 0.237, "0.23 mg/L", "sd"),),
+    )
+
+
+@cache
+def theophylline() -> Population:
+    """Theophylline after one oral dose in adults, one compartment.
+
+    Estimated here by FOCEI on the twelve subjects distributed with NONMEM (Boeckmann, Sheiner and
+    Beal 1994): ka 1.590 /h, CL 2.752 L/h, V 31.81 L; variances .402, .0691, .0192; error .694 mg/L.
+    """
+    model = OralOneCompartment(
+        absorption={"ka": "1.590 1/h"}, body={"CL": "2.752 L/h", "V1": "31.81 L"}
+    )
+    return Population(
+        model,
+        between=(
+            Between("absorption.ka", 0.402**0.5),
+            Between("body.CL", 0.0691**0.5),
+            Between("body.V1", 0.0192**0.5),
+        ),
+        residuals=(Residual("body.C", 0.0, "0.694 mg/L"),),
+    )
+
+
+@cache
+def warfarin() -> Population:
+    """Warfarin after one oral dose, absorption in two steps, one compartment.
+
+    Estimated here by FOCEI on 32 subjects (O'Reilly 1963, 1968): ktr 1.161 /h,
+    CL .1350 (weight/70)^.75 L/h, V 8.009 (weight/70) L; variances .328, .0689, .0176; error
+    .466 mg/L and 10.13 %, variances added.
+    """
+    return Population(
+        Warfarin(),
+        (WEIGHT,),
+        relations={
+            "body.CL": lambda typical, c: typical * (c.weight / "70 kg") ** 0.75,
+            "body.V1": lambda typical, c: typical * (c.weight / "70 kg"),
+        },
+        between=(
+            Between("absorption.ktr", 0.328**0.5),
+            Between("body.CL", 0.0689**0.5),
+            Between("body.V1", 0.0176**0.5),
+        ),
+        residuals=(Residual("body.C", 0.1013, "0.466 mg/L"),),
+    )
+
+
+@cache
+def warfarin_effect() -> Population:
+    """Warfarin in blood and prothrombin complex activity, two endpoints.
+
+    Start values for an estimation, not a published population: typical values of the worked example
+    of posologyr; its effects are taken as sd of half their size, because as they stand they seem
+    to be sd where variances are expected.
+    """
+    names = ("absorption.ktr", "absorption.ka", "body.CL", "body.V1")
+    between = [Between(name, 0.3) for name in names]
+    between += [Between("clotting.emax", 0.5, "logit")]
+    between += [Between(f"clotting.{name}", 0.3) for name in ("ec50", "kout", "e0")]
+    return Population(
+        WarfarinEffect(),
+        between=tuple(between),
+        residuals=(
+            Residual("body.C", 0.15, "0.144 mg/L"),
+            Residual("clotting.pca", 0.0, 3.91),
+        ),
     )
 
 

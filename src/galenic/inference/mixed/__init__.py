@@ -1,0 +1,1 @@
+"""Mixed effects: estimate a population from the data of many, and judge the estimate."""

@@ -7,6 +7,7 @@ from functools import cached_property
 import casadi as ca
 import numpy as np
 
+from galenic.engine.native.affine import Form, forms
 from galenic.engine.native.graph import Graph, Value
 from galenic.engine.native.lower import lower
 from galenic.engine.native.problem import Problem
@@ -77,11 +78,12 @@ class Equations:
     @cached_property
     def linear(self) -> bool:
         """Whether f = A(theta) y + b(theta), without algebraic equations."""
-        if self.problem.nz or not self.n or self.timed:
-            return False
-        changing = ca.vertcat(self._unknowns, self.problem.t)
-        parts = ca.vec(ca.densify(self._jacobian))
-        return not any(ca.which_depends(parts, changing, 1, False))
+        return bool(self.n) and not self.problem.nz and not self.timed and all(self.affine)
+
+    @cached_property
+    def affine(self) -> list[bool]:
+        """For each row of f, whether it is A(theta) y + b(t, theta)."""
+        return [form <= Form.AFFINE for form in forms(self._rhs, {1}, {0})[0]]
 
     @cached_property
     def offset_rows(self) -> list[int]:
@@ -94,8 +96,10 @@ class Equations:
 
     @cached_property
     def timed(self) -> bool:
-        """Whether f contains the time."""
-        return self._drift.nnz() > 0
+        """Whether f contains the time; its derivative by it may be zero all the same."""
+        return any(
+            step.name == "input" and step.place[0] == 0 for step in self._rhs.instructions
+        )
 
     def slopes(self, time: Value, y: Values) -> Values:
         """f(t, y)."""

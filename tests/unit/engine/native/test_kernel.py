@@ -315,3 +315,19 @@ def test_exact_steps_equal_the_exponential_of_scipy():
     expected = [(expm(matrix * t) @ [1.0, 2.0, 0.0, 0.0, 1.0])[:4] for t in times]
     # scipy squares a matrix of norm 1e5 seventeen times: it has about 1e-11 of relative error
     assert_allclose(run.values[0], expected, rtol=1e-10)
+
+
+def test_conditions_have_no_derivative_and_are_seen_all_the_same():
+    """x' = -1 while x > 3 is not linear; a rate from t = 3 on is met on the way."""
+    import casadi as ca
+
+    falling = problem("falling", 1, 1, lambda x, p, t: [-p[0] * (x[0] > 3)], x0=lambda p: [5.0])
+    late = problem("late", 1, 1, lambda x, p, t: [ca.if_else(t > 3, p[0], 0.0)])
+
+    down = compile_kernel(falling).run([[0.5]], [2.0, 8.0], rtol=1e-8)
+    up = compile_kernel(late).run([[0.5]], [2.0, 8.0], rtol=1e-8)
+
+    assert not is_linear(falling)
+    assert not is_linear(late)
+    assert_allclose(down.values[0, :, 0], [4.0, 3.0], atol=1e-4)
+    assert_allclose(up.values[0, :, 0], [0.0, 2.5], atol=1e-6)

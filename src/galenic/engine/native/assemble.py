@@ -19,6 +19,7 @@ from galenic.engine.native.methods import Rosenbrock
 from galenic.engine.native.problem import Problem
 from galenic.engine.native.scribe import Layout
 from galenic.engine.native.step import control_program, interpolate, step_program
+from galenic.engine.native.together import TogetherStep
 from galenic.errors import ModelError
 
 UNROLLED = 12  # unknowns up to which a whole step is one straight line
@@ -72,7 +73,7 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
         programs.append(measure_program(equations))
     programs.append(_init(graph))
     layout = Layout(lanes)
-    chunk = LOOPED_CHUNK if isinstance(stepper, LoopedStep) else CHUNK
+    chunk = LOOPED_CHUNK if isinstance(stepper, LoopedStep | TogetherStep) else CHUNK
     parts: dict[str, Emitted] = {}
     shape = Shape(
         n=problem.n,
@@ -97,6 +98,8 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
     if stepper:
         texts.append(stepper.text(layout, shape.parts))
         parts["step"] = Emitted("", ("call void @step(ptr %ws)",), 0, 0)
+    if isinstance(stepper, TogetherStep):
+        parts["dense"] = Emitted("", ("call void @dense(ptr %ws)",), 0, 0)
     texts.append(driver(layout, shape))
     facts = Facts(
         lanes=lanes,
@@ -126,7 +129,7 @@ def _calls(parts: dict[str, Emitted], name: str) -> tuple[str, ...]:
 
 def _stepper(
     equations: Equations, method: Rosenbrock | None, kept: list[int]
-) -> LoopedStep | ExactStep | None:
+) -> LoopedStep | TogetherStep | ExactStep | None:
     """The step where it is more than one straight line."""
     if method is None:
         if not is_exact(equations):
@@ -136,6 +139,9 @@ def _stepper(
                 hint="choose a Rosenbrock method",
             )
         return ExactStep(equations)
+    if equations.problem.columns:
+        problem, wrt = equations.problem.columns
+        return TogetherStep(Equations(problem, equations.graph), wrt, method, kept)
     return LoopedStep(equations, method, kept) if equations.n > UNROLLED else None
 
 

@@ -14,7 +14,9 @@ from galenic.engine.native.scribe import Layout, Scribe
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _PREDICATES = {"lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
 _LOGIC = {"both": "and", "either": "or"}
-POINTED = "K"  # the array that is addressed by the second argument of a function
+# Arrays that lie at addresses which are arguments of a function, and their names there.
+POINTED = {"K": "%k", "AT_START": "%start", "AT_STAGES": "%stages", "AT_FORCE": "%force",
+           "AT_MOVED": "%moved", "AT_NEW": "%new", "AT_POINT": "%point"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Emitted:
 def emit(program: Program, layout: Layout, chunk: int) -> Emitted:
     """Functions ``name_0``, ``name_1``, ... of at most ``chunk`` operations.
 
-    Each takes the workspace; a program that touches the array K takes its address as well. The
-    SPILL array must be laid out, with at least ``spills`` vectors, before the module is closed;
-    it comes last in the layout.
+    Each takes the workspace, and the addresses of the arrays of ``POINTED`` that the program
+    touches, which the caller fills in. The SPILL array must be laid out, with at least ``spills``
+    vectors, before the module is closed; it comes last in the layout.
     """
     order, keys = contracted(program)
     real = [value for value in order if keys[value][0] not in ("const", "load")]
@@ -41,9 +43,11 @@ def emit(program: Program, layout: Layout, chunk: int) -> Emitted:
     stores: dict[int, list[tuple[str, int, Value]]] = {}
     for array, index, value in program.stores:
         stores.setdefault(where.get(value, 0), []).append((array, index, value))
-    pointed = any(array == POINTED for array, _, _ in program.stores)
-    arguments = "ptr noalias %ws" + (", ptr noalias %k" if pointed else "")
-    passed = "ptr %ws" + (", ptr %k" if pointed else "")
+    touched = {array for array, _, _ in program.stores}
+    touched |= {str(keys[value][1]) for value in order if keys[value][0] == "load"}
+    pointed = [name for array, name in POINTED.items() if array in touched]
+    arguments = ", ".join(["ptr noalias %ws", *(f"ptr noalias {name}" for name in pointed)])
+    passed = ", ".join(["ptr %ws", *(f"ptr {name}" for name in pointed)])
     texts, calls = [], []
     for part in range(max(where.values(), default=0) + 1):
         writer = _Writer(layout, keys, slots)
@@ -126,11 +130,14 @@ class _Writer:
 
     def _put(self, array: str, index: int, name: str) -> None:
         s = self.scribe
-        if array != POINTED:
+        if array not in POINTED:
             s.store(array, name, index)
             return
-        place = s.get(f"getelementptr {s.V}, ptr %k, i64 {index}")
-        s.do(f"store {s.V} {name}, ptr {place}, align {s.align}")
+        s.do(f"store {s.V} {name}, ptr {self._pointed(array, index)}, align {s.align}")
+
+    def _pointed(self, array: str, index: int) -> str:
+        s = self.scribe
+        return s.get(f"getelementptr {s.V}, ptr {POINTED[array]}, i64 {index}")
 
     def _name(self, value: Value) -> str:
         """The name of an operand: made here, a constant, or loaded."""
@@ -139,7 +146,10 @@ class _Writer:
         key = self.keys[value]
         if key[0] == "const":
             return self.scribe.const(float.fromhex(str(key[1])))
-        if key[0] == "load":
+        if key[0] == "load" and key[1] in POINTED:
+            place = self._pointed(str(key[1]), int(key[2]))
+            name = self.scribe.get(f"load {self.scribe.V}, ptr {place}, align {self.scribe.align}")
+        elif key[0] == "load":
             name = self.scribe.load(str(key[1]), int(key[2]))
         elif key[0] in COMPARISONS:  # masks do not travel between chunks: they are made again
             name = self._operation(value)

@@ -29,8 +29,14 @@ class Equations:
         self.theta = [graph.load("THETA", i) for i in range(problem.n_theta)]
         self._unknowns = ca.vertcat(problem.x, problem.z)
         self._f = ca.densify(ca.vertcat(problem.ode, problem.alg))
-        self._jacobian = ca.jacobian(self._f, self._unknowns)
-        self._drift = ca.jacobian(self._f, problem.t)
+
+    @cached_property
+    def _jacobian(self) -> ca.SX:
+        return ca.jacobian(self._f, self._unknowns)
+
+    @cached_property
+    def _drift(self) -> ca.SX:
+        return ca.jacobian(self._f, self.problem.t)
 
     @cached_property
     def pattern(self) -> list[tuple[int, int]]:
@@ -97,9 +103,7 @@ class Equations:
     @cached_property
     def timed(self) -> bool:
         """Whether f contains the time; its derivative by it may be zero all the same."""
-        return any(
-            step.name == "input" and step.place[0] == 0 for step in self._rhs.instructions
-        )
+        return any(step.name == "input" and step.place[0] == 0 for step in self._rhs.instructions)
 
     def slopes(self, time: Value, y: Values) -> Values:
         """f(t, y)."""

@@ -63,9 +63,9 @@ class Factors:
     coupling: Mapping[int, list[tuple[int, Value]]]
 
     def solve(self, right: Sequence[Value]) -> list[Value]:
-        """The solution for one right-hand side."""
+        """The solution for one right-hand side, whose elements are asked for once, when needed."""
         g = self.graph
-        rest = list(right)
+        rest: dict[int, Value] = {}
         found: dict[int, Value] = {}
         for block in self.ordering.blocks:
             terms = {
@@ -73,14 +73,14 @@ class Factors:
                 for row, _ in block
             }
             for pivot in block:
-                own = rest[pivot[0]] = _less(g, rest[pivot[0]], terms[pivot[0]])
+                own = rest[pivot[0]] = _less(g, right[pivot[0]], terms[pivot[0]])
                 for row, multiplier in self.lower[pivot]:
                     terms[row].append((multiplier, own))
             for pivot in reversed(block):
                 above = [(entry, found[column]) for column, entry in self.upper[pivot]]
                 value = _less(g, rest[pivot[0]], above)
                 found[pivot[1]] = g.mul(value, self.inverse[pivot])
-        return [found[i] for i in range(len(rest))]
+        return [found[i] for i in range(len(found))]
 
 
 def _less(g: Graph, value: Value, terms: Sequence[tuple[Value, Value]]) -> Value:

@@ -230,6 +230,11 @@ class Program:
         """Write a value to an element of an array."""
         self.stores.append((array, index, self.graph.use(value) if self.hoist else value))
 
+    def loads(self, array: str) -> list[int]:
+        """The elements of an array that the program reads."""
+        keys = [self.graph.keys[value] for value in live(self)]
+        return [int(key[2]) for key in keys if key[:2] == ("load", array)]
+
     def store_all(self, array: str, values: Iterable[Value]) -> None:
         """Write values to an array from its first element on."""
         for index, value in enumerate(values):

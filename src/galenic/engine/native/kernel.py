@@ -249,7 +249,7 @@ def compile_kernel(
     begin = perf_counter()
     tableau = None if method == EXACT else method_named(method)
     machine = this_machine()
-    width = lanes or _width(problem.n, machine.lanes)
+    width = lanes or _width(problem, machine.lanes)
     content = f"{problem.digest}|{method}|{width}|{machine.identity}|{generator()}"
     key = hashlib.sha256(content.encode()).hexdigest()
     with _making:
@@ -265,11 +265,15 @@ def is_linear(problem: Problem) -> bool:
     return is_exact(Equations(problem, Graph()))
 
 
-def _width(unknowns: int, register: int) -> int:
-    """Lanes: two registers where few unknowns leave the processor waiting for results."""
+def _width(problem: Problem, register: int) -> int:
+    """Lanes: two registers where few unknowns leave the processor waiting for results.
+
+    Sensitivities keep it busy, and fill the first cache sooner.
+    """
+    unknowns = problem.columns[0].n if problem.columns else problem.n
     if unknowns <= UNROLLED:
         return 2 * register
-    return max(register, 8) if unknowns <= _WIDE else register
+    return max(register, 8) if unknowns <= _WIDE and not problem.columns else register
 
 
 def _code(

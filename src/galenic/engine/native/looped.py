@@ -6,8 +6,9 @@ of stages are loops; so code size grows with the model, not with model times sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from galenic.engine.native.equations import Equations
 from galenic.engine.native.factor import Factors, Place, factorise
@@ -23,6 +24,8 @@ from galenic.engine.native.step import (
     order_of,
     residual,
 )
+
+_K = TypeVar("_K")
 
 
 class LoopedStep:
@@ -139,7 +142,7 @@ class LoopedStep:
         program.store_all("R1", first)
         if equations.timed:
             program.store_all("DRIFT", drift)
-        for value in [*_values(factors), *matrix.values()]:
+        for value in [*values_of(factors), *matrix.values()]:
             if not g.fixed[value] and value not in self._slots:
                 self._slots[value] = len(self._slots)
                 program.store("LU", self._slots[value], value)
@@ -153,25 +156,10 @@ class LoopedStep:
     def _solve(self, factors: Factors) -> Program:
         """Reads R and the factors; stores k."""
         program = Program("solve", self.graph)
-        program.store_all("K", self._loaded(factors).solve(load_all(self.graph, "R", self.n)))
-        return program
-
-    def _loaded(self, factors: Factors) -> Factors:
-        def rows(
-            lists: Mapping[Place, list[tuple[int, Value]]],
-        ) -> dict[Place, list[tuple[int, Value]]]:
-            return {p: [(i, self._kept(v)) for i, v in row] for p, row in lists.items()}
-
-        return replace(
-            factors,
-            lower=rows(factors.lower),
-            upper=rows(factors.upper),
-            inverse={place: self._kept(v) for place, v in factors.inverse.items()},
-            coupling={
-                row: [(i, self._kept(v)) for i, v in entries]
-                for row, entries in factors.coupling.items()
-            },
+        program.store_all(
+            "K", kept_factors(factors, self._kept).solve(load_all(self.graph, "R", self.n))
         )
+        return program
 
     def _rhs(self) -> Program:
         """Reads U, G, TI; stores the right-hand side of the stage in R."""
@@ -194,7 +182,7 @@ class LoopedStep:
         found = load_all(g, "KS", self.n)
         kept = {place: self._kept(value) for place, value in matrix.items()}
         right = load_all(g, "R1", self.n)
-        left = residual(g, self._loaded(factors), kept, right, found, count)
+        left = residual(g, kept_factors(factors, self._kept), kept, right, found, count)
         program.store_all("G", left)
         return program
 
@@ -211,8 +199,24 @@ class LoopedStep:
         return program
 
 
-def _values(factors: Factors) -> Iterator[Value]:
+def values_of(factors: Factors) -> Iterator[Value]:
+    """All values that solving needs."""
     yield from factors.inverse.values()
     for lists in (*factors.lower.values(), *factors.upper.values(), *factors.coupling.values()):
         for _, value in lists:
             yield value
+
+
+def kept_factors(factors: Factors, keep: Callable[[Value], Value]) -> Factors:
+    """The factors with each value replaced by the one that a later program reads."""
+
+    def rows(lists: Mapping[_K, list[tuple[int, Value]]]) -> dict[_K, list[tuple[int, Value]]]:
+        return {key: [(i, keep(value)) for i, value in row] for key, row in lists.items()}
+
+    return replace(
+        factors,
+        lower=rows(factors.lower),
+        upper=rows(factors.upper),
+        inverse={place: keep(value) for place, value in factors.inverse.items()},
+        coupling=rows(factors.coupling),
+    )

@@ -30,7 +30,8 @@ class Problem:
     ``rules`` are the states (x, then z) after each event rule; rules with a trigger come with the
     expression that crosses zero upward in ``triggers`` (rule number, expression), ``terminal``
     names the rules that end an individual. ``controlled`` is the number of leading states that
-    the step size looks at; ``states`` and ``outputs`` are names.
+    the step size looks at; ``states`` and ``outputs`` are names. Of a problem with sensitivities
+    ``columns`` holds the one without, and the elements of theta by which is differentiated.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Problem:
     triggers: tuple[tuple[int, ca.SX], ...] = ()
     terminal: frozenset[int] = field(default_factory=frozenset)
     controlled: int | None = None
+    columns: tuple[Problem, tuple[int, ...]] | None = None
 
     @classmethod
     def of_system(
@@ -156,6 +158,7 @@ class Problem:
             self.controlled,
             self.z0,
             np.asarray(self.nominal).tobytes().hex(),
+            self.columns and (self.columns[0].digest, self.columns[1]),
         )
         return hashlib.sha256(self.record.serialize().encode() + repr(facts).encode()).hexdigest()
 
@@ -163,7 +166,7 @@ class Problem:
         facts = {
             key: getattr(self, key)
             for key in (
-                "name z0 layout defaults nominal states outputs terminal controlled".split()
+                "name z0 layout defaults nominal states outputs terminal controlled columns".split()
             )
         }
         marks = (len(self.rules), [i for i, _ in self.triggers])

@@ -65,6 +65,7 @@ def with_sensitivities(problem: Problem, wrt: Sequence[int]) -> Problem:
         outputs=problem.outputs + tuple(f"d{o}/d{j}" for j in wrt for o in problem.outputs),
         rules=rules,
         controlled=None if nz else nx,
+        columns=(problem, tuple(int(j) for j in wrt)),
     )
 
 

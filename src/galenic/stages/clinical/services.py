@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import fit_record, gene_phenotypes, read_record
 from galenic.twin.service import (
     Columns,
@@ -26,6 +27,7 @@ __all__ = [
     "fit_record",
     "forecast_levels",
     "gene_phenotypes",
+    "insulin_day",
     "read_record",
 ]
 

@@ -1,0 +1,1 @@
+"""Glucose and insulin: virtual persons with type 1 diabetes, sensors, closed loops."""

@@ -197,7 +197,12 @@ class Write(Effect):
 
 @dataclass(frozen=True)
 class Alert(Effect):
-    """Tell people: ``severity`` is critical, high, medium, low or journal."""
+    """Tell people: ``severity`` is critical, high, medium, low or journal.
+
+    ``state`` and ``was`` are the states of the alarm after and before; ``who`` and ``reason`` say
+    who changed it, if a person did. A ``silent`` one is recorded and not annunciated. A
+    ``withdrawn`` one takes back what was told: by data that came late it never was.
+    """
 
     kind: ClassVar[str] = "alert"
     key: str
@@ -207,6 +212,12 @@ class Alert(Effect):
     subject: str = ""
     active: bool = True
     detail: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
+    was: str = ""
+    who: str = ""
+    reason: str = ""
+    silent: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ Compute effect; while none has answered, the last written values hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from galenic.clock import nanoseconds, seconds
 from galenic.errors import DataError, UnknownName
-from galenic.signals import Alert, Command, Compute, Computed, Effect, Receipt, Record, Write
+from galenic.signals import Command, Compute, Computed, Effect, Receipt, Record, Write
 from galenic.twin.guard import Move, Value, Verdict
 from galenic.twin.level import Level
 
@@ -102,6 +102,7 @@ def _expired(twin: Twin) -> list[Effect]:
             detail = {"key": key, "tag": waiting.move.tag, "value": waiting.value}
             effects.append(Record("expired", twin.now, twin.id, detail, reason="not approved"))
             effects += twin.alarms.clear(f"approve:{key}", twin.now)
+    effects += twin.alarms.expired(twin.now)
     for bypass in twin.fold.bypasses:
         if bypass.until <= twin.now:
             effects += twin.alarms.clear(f"bypass:{bypass.tag}", twin.now)
@@ -292,7 +293,7 @@ def _not_performed(twin: Twin, move: Move, why: str) -> list[Effect]:
     alerts = twin.alarms.raise_(f"guard:{move.tag}", "medium", text, twin.now, move.tag)
     if not alerts and move.who in ("controller", "heartbeat"):
         return []
-    alerts = [Alert(a.key, a.severity, a.text, a.time, a.subject, True, detail) for a in alerts]
+    alerts = [replace(alert, detail=detail) for alert in alerts]
     return [*alerts, Record("refused", twin.now, twin.id, detail, move.who, why)]
 
 
@@ -310,27 +311,28 @@ def _ask(twin: Twin, move: Move, value: Value) -> list[Effect]:
 
 def approve(twin: Twin, command: Command, key: str) -> list[Effect]:
     """A person agrees: the guard looks once more, now."""
-    waiting = _taken(twin, key)
+    waiting, effects = _taken(twin, key)
     verdict = twin.definition.guard.judge(waiting.move, twin.view())
     if verdict.outcome == "refuse":
-        return _not_performed(twin, waiting.move, verdict.why)
+        return effects + _not_performed(twin, waiting.move, verdict.why)
     move = Move(waiting.move.tag, waiting.value, waiting.move.reason, command.who, waiting.move.key)
     rule = twin.definition.guard.rule(move.tag)
-    return _write(twin, move, waiting.value, rule.expires if rule else 10.0)
+    return effects + _write(twin, move, waiting.value, rule.expires if rule else 10.0)
 
 
-def _taken(twin: Twin, key: str) -> Waiting:
+def _taken(twin: Twin, key: str) -> tuple[Waiting, list[Effect]]:
     if key not in twin.acting.waiting:
         raise UnknownName.among("proposal that waits", key, twin.acting.waiting)
-    twin.alarms.clear(f"approve:{key}", twin.now)
-    return twin.acting.waiting.pop(key)
+    over = twin.alarms.clear(f"approve:{key}", twin.now)
+    return twin.acting.waiting.pop(key), list(over)
 
 
 def reject(twin: Twin, command: Command, key: str) -> list[Effect]:
     """A person does not agree."""
-    waiting = _taken(twin, key)
+    waiting, effects = _taken(twin, key)
     detail = {"key": key, "tag": waiting.move.tag, "value": waiting.value}
-    return [Record("refused", twin.now, twin.id, detail, command.who, command.reason)]
+    refused = Record("refused", twin.now, twin.id, detail, command.who, command.reason)
+    return [refused, *effects]
 
 
 def _write(twin: Twin, move: Move, value: Value, expires: float) -> list[Effect]:

@@ -4,7 +4,9 @@ level        level, tags (optional)          bypass       tag, minutes or until 
 target       quantity, value                 end-bypass   tag
 setpoint     tag, value                      approve      key
 evolve       values, definition (optional)   reject       key
-acknowledge  key                             note         text
+acknowledge  key or keys                     note         text
+reset        key                             shelve       key, minutes
+out-of-service, in-service  key              unshelve     key
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.clock import nanoseconds
 from galenic.errors import DataError, NotPermitted, UnknownName
 from galenic.signals import Command, Effect, Record
-from galenic.twin import acting
+from galenic.twin import acting, annunciate
 from galenic.twin.binding import Bypass
 from galenic.twin.definition import load, targets_si
 from galenic.twin.evolve import evolve
@@ -134,9 +136,9 @@ def _reject(twin: Twin, command: Command) -> list[Effect]:
     return acting.reject(twin, command, _argument(command, "key"))
 
 
-def _acknowledge(twin: Twin, command: Command) -> list[Effect]:
-    twin.alarms.acknowledge(_argument(command, "key"), command.who)
-    return [_record(twin, command)]
+def _alarm(twin: Twin, command: Command) -> list[Effect]:
+    keys = command.arguments.get("keys") or [_argument(command, "key")]
+    return [_record(twin, command), *annunciate.asked(twin, command, [str(key) for key in keys])]
 
 
 def _note(twin: Twin, command: Command) -> list[Effect]:
@@ -157,7 +159,12 @@ COMMANDS: dict[str, Callable[[Twin, Command], list[Effect]]] = {
     "setpoint": _setpoint,
     "approve": _approve,
     "reject": _reject,
-    "acknowledge": _acknowledge,
+    "acknowledge": _alarm,
+    "reset": _alarm,
+    "shelve": _alarm,
+    "unshelve": _alarm,
+    "out-of-service": _alarm,
+    "in-service": _alarm,
     "note": _note,
     "evolve": _evolve,
 }

@@ -9,7 +9,7 @@ is found by name: built in (one line here per stage), from an installed package 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,6 +20,8 @@ from galenic.errors import DataError, UnknownName
 from galenic.identity import content_hash
 from galenic.inference.estimator import Estimator, Noise
 from galenic.plugins import load_file
+from galenic.twin.alarm.rule import AlarmRule, AlarmRules
+from galenic.twin.alarm.rule import check as check_alarms
 from galenic.twin.binding import Binding, Channel, bind, entries, entry_of
 from galenic.twin.fold import FoldRules
 from galenic.twin.genealogy import GenealogyRules
@@ -29,7 +31,9 @@ from galenic.twin.portable import Reference, from_data, references, to_data
 
 EstimatorFactory = Callable[[Any, Noise], Estimator]
 FORMAT = 1
-SHOWN = ("services", "shown", "limits", "horizon", "every", "forewarning")
+SHOWN = (
+    "services", "shown", "limits", "horizon", "every", "forewarning", "alarms", "alarming"
+)  # fmt: skip
 
 BUILT_IN: dict[str, str] = {
     "tablet-line": "galenic.stages.manufacturing.twin:tablet_line",
@@ -120,6 +124,10 @@ class TwinDefinition:
         and measured before.
     horizon, every : float [s]
         Length and step of the running forecast.
+    alarms : tuple of AlarmRule
+        What people must act on, each with its cause, consequence and action.
+    alarming : AlarmRules
+        How these are evaluated.
     forewarning : callable (belief, goal) -> schedule, optional
         Changes of inputs that are known to come (the next refill): ``(seconds from now, {path:
         SI})`` in order of time. Forecasts and what-ifs reckon with them.
@@ -145,6 +153,8 @@ class TwinDefinition:
     horizon: float = 900.0
     every: float = 15.0
     forewarning: Forewarning | None = None
+    alarms: tuple[AlarmRule, ...] = ()
+    alarming: AlarmRules = field(default_factory=AlarmRules)
 
     def system(self, values: Mapping[str, Any] | None = None) -> Any:
         """The flattened model, with parameter (and start) values replaced by ``values``."""
@@ -174,6 +184,7 @@ class TwinDefinition:
         self.guard.check(channels)
         targets_si(self.targets, system)
         limits_si(self.limits, system)
+        check_alarms(self.alarms, channels, system)
         for path in self.shown:
             entry_of(system, path, where=f"shown of {self.name}")
         for point in self.genealogy.points if self.genealogy else ():
@@ -226,6 +237,11 @@ class TwinDefinition:
         if self.forewarning is not None:
             found |= references(self.forewarning, "forewarning")
         return found
+
+    def with_alarms(self, rules: Iterable[AlarmRule]) -> TwinDefinition:
+        """The definition with alarms added; one of a known name takes its place."""
+        known = {rule.name: rule for rule in (*self.alarms, *rules)}
+        return replace(self, alarms=tuple(known.values()))
 
     def with_bindings(self, overrides: Mapping[str, Mapping[str, Any]]) -> TwinDefinition:
         """The definition with fields of its bindings replaced, by tag; new tags are added."""

@@ -11,6 +11,8 @@ from galenic.twin.binding import Reading
 # What is true at one instant is sorted by kind: a level drawn at the time of a dose is a trough,
 # and a setpoint that changes at an instant holds from then on.
 OBSERVATION, INPUT, WATCH, ACTION = 0, 1, 2, 3
+# What is said to the alarms alone; people come last, they answer what they have seen.
+UNUSABLE, FORESEEN, LOOK, ASKED = 4, 5, 6, 7
 RANKS = {"observation": OBSERVATION, "input": INPUT, "watch": WATCH}
 
 
@@ -29,6 +31,11 @@ class Entry:
     uncertain: bool = False
     action: Action | None = None
     received: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether it says anything to the belief, the genealogy or the clock of the data."""
+        return self.rank < UNUSABLE
 
     @property
     def order(self) -> tuple[int, int, str, int, str]:

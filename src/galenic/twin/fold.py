@@ -24,8 +24,9 @@ from galenic.inference.belief import Belief
 from galenic.inference.estimator import Estimator
 from galenic.inference.evidence import Bundle, Observation
 from galenic.inference.packing import packable
+from galenic.twin.alarm.book import Alarming, Book
 from galenic.twin.binding import Bypass, Channel
-from galenic.twin.events import ACTION, INPUT, OBSERVATION, WATCH, Entry
+from galenic.twin.events import ACTION, INPUT, LOOK, OBSERVATION, WATCH, Entry
 from galenic.twin.genealogy import GenealogyRules, Track
 from galenic.twin.health import HealthRules, Monitor
 
@@ -71,6 +72,7 @@ class State:
     monitor: Monitor = field(default_factory=Monitor)
     track: Track = field(default_factory=Track)
     folded: int = 0
+    alarms: Book = field(default_factory=Book)
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,37 @@ class Mechanics:
     rules: FoldRules
     health: HealthRules
     genealogy: GenealogyRules | None = None
+    alarming: Alarming | None = None
 
     def step(self, state: State, entries: list[Entry], bypasses: Iterable[Bypass]) -> State:
         """The state after all entries of one time."""
+        after = self._moved_on(state, entries, bypasses)
+        if self.alarming is None:
+            return after
+        looks = after.belief is not state.belief or any(e.rank == LOOK for e in entries)
+        estimates = self._estimates(after) if looks and self.alarming.quantities else {}
+        book = self.alarming.step(state.alarms, after.time, entries, estimates, after.monitor)
+        return replace(after, alarms=book)
+
+    def _estimates(self, state: State) -> dict[str, float]:
+        """What the alarms ask of the belief at the state's time [SI]; nothing is committed."""
+        names = self.alarming.quantities if self.alarming is not None else ()
+        try:
+            belief = state.belief
+            if belief.time < state.time:
+                belief = self.estimator.predict(belief, state.time, state.inputs)
+            found = {name: belief.point(name) for name in names if name in belief.names}
+            outputs = [name for name in names if name not in found]
+            observed = self.estimator.observe(belief, outputs) if outputs else {}
+        except NUMERICAL:
+            return {}
+        found |= {name: mean for name, (mean, _) in observed.items()}
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+    def _moved_on(self, state: State, entries: list[Entry], bypasses: Iterable[Bypass]) -> State:
         time = entries[0].time
         bypassed = {bypass.tag for bypass in bypasses if bypass.covers(time)}
-        entries = told_once([entry for entry in entries if entry.tag not in bypassed])
+        entries = told_once([e for e in entries if e.moves and e.tag not in bypassed])
         if all(self._changes_nothing(state, entry) for entry in entries):
             return replace(state, time=time, track=self._moved(state, time))
         state = self._predicted(state, time)
@@ -247,7 +274,8 @@ class Fold:
         """Take in an entry later than ``horizon``."""
         insort(self.entries, entry, key=attrgetter("order"))
         self._orders[entry.key] = entry
-        self.watermark = max(self.watermark, entry.time)
+        if entry.moves:
+            self.watermark = max(self.watermark, entry.time)
         self.rewind(entry.time)
 
     def remove(self, key: str) -> Entry | None:

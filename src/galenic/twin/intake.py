@@ -14,6 +14,7 @@ from galenic.clock import seconds
 from galenic.connect.connector import BAD_WAITING_FOR_INITIAL_DATA
 from galenic.errors import DataError, GalenicError, UnitError, UnknownName
 from galenic.signals import Action, Correction, Effect, Event, Quality, Record, Sample
+from galenic.twin import annunciate
 from galenic.twin.binding import MANUAL, Channel, Reading, Rejected
 from galenic.twin.events import INPUT, WATCH, Entry, clamped, entry_of_action, entry_of_reading
 from galenic.twin.level import Level
@@ -43,6 +44,7 @@ def sample(twin: Twin, sample: Sample) -> list[Effect]:
     if isinstance(reading, Rejected):
         twin._count(sample.tag, "rejected")
         text = f"{sample.tag}: {reading.reason}"
+        annunciate.unusable(twin, reading)
         return effects + twin.alarms.raise_(
             f"rejected:{sample.tag}", "low", text, sample.received_time, sample.tag
         )
@@ -100,9 +102,13 @@ def _remember(twin: Twin, channel: Channel, reading: Reading, sample: Sample) ->
 
 
 def _folded(twin: Twin, channel: Channel) -> bool:
-    """Whether samples of this tag say anything to the belief or to the genealogy."""
-    rules = twin.definition.genealogy
-    return channel.role != "watch" or (rules is not None and rules.watches(channel.tag))
+    """Whether samples of this tag say anything to the belief, the genealogy or the alarms."""
+    rules, alarming = twin.definition.genealogy, twin.mechanics.alarming
+    return (
+        channel.role != "watch"
+        or (rules is not None and rules.watches(channel.tag))
+        or (alarming is not None and channel.tag in alarming.tags)
+    )
 
 
 def _insert(twin: Twin, entry: Entry, received: int) -> list[Effect]:

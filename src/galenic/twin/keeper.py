@@ -16,6 +16,7 @@ from galenic.errors import StorageError
 from galenic.records import Checkpoint, open_site
 from galenic.signals import Correction, Effect, Record, Sample, Write
 from galenic.twin import resume, writer
+from galenic.twin.alarms import entries_of
 from galenic.twin.concurrency import Pool
 from galenic.twin.inbox import Item
 from galenic.twin.kept import keep_evolved
@@ -163,6 +164,8 @@ class Keeper:
         with self.store.transaction() as tx:
             for _, id, effects in outcomes:
                 decisions = self.decisions[id]
+                for entry in entries_of(id, effects):
+                    tx.ledger(entry)
                 for effect in effects:
                     if resume.decides(effect):
                         decisions.add(effect)

@@ -25,6 +25,8 @@ from galenic.units import Quantity
 
 FILE_MODULE = "galenic_file_"
 PORTABLE = {
+    "AlarmRule": "galenic.twin.alarm.rule",
+    "AlarmRules": "galenic.twin.alarm.rule",
     "Augmented": "galenic.inference.augment",
     "Binding": "galenic.twin.binding",
     "Control": "galenic.twin.definition",

@@ -15,6 +15,7 @@ from typing import Any
 from galenic.connect import registry
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.records.places import EMBEDDED, check_place
+from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
 from galenic.twin.kinds import ConnectionSpec, beside
@@ -24,10 +25,15 @@ from galenic.twin.security import Security, read_security
 SITE = {"name": str, "folder": str, "store": str, "heads": str, "address": str}
 PLANT = {"kind": str, "endpoint": str, "truth": str, "scenario": str, "seed": int, "speed": float}
 TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values": dict,
-        "binding": list, "targets": dict, "health": dict, "fold": dict}  # fmt: skip
+        "binding": list, "targets": dict, "health": dict, "fold": dict, "alarm": list,
+        "alarming": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
 TOP = ("site", "server", "access", "plant", "connection", "twin")
+ALARM = {**{f.name: str for f in fields(AlarmRule)}, "latching": bool, "probability": float,
+         "above": object, "below": object, "deadband": object, "respond": object,
+         "on_delay": object, "off_delay": object, "within": object}  # fmt: skip
 SPANS = ("stale_after", "frozen_after", "lag")
+ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
 
 
 @dataclass(frozen=True)
@@ -120,10 +126,11 @@ def read_project(path: str | Path) -> Project:
     connections = tuple(
         _connection(table, i, place) for i, table in enumerate(_tables(record, "connection", path))
     )
-    twins, counts = [], 0
+    twins, before = [], {"binding": 0, "alarm": 0}
     for i, table in enumerate(_tables(record, "twin", path)):
-        twins.append(_twin(table, i, counts, connections, place))
-        counts += len(table.get("binding", ()))
+        twins.append(_twin(table, i, dict(before), connections, place))
+        for name in before:
+            before[name] += len(table.get(name, ()))
     _distinct("connection", [c.name for c in connections], path)
     _distinct("twin", [t.id for t in twins], path)
     site, plant = _site(record, place), _plant(record.get("plant"), place)
@@ -210,7 +217,7 @@ def _connection(table: dict[str, Any], index: int, place: _Place) -> ConnectionS
 def _twin(
     table: dict[str, Any],
     index: int,
-    bindings_before: int,
+    before: Mapping[str, int],
     connections: tuple[ConnectionSpec, ...],
     place: _Place,
 ) -> TwinSpec:
@@ -228,16 +235,21 @@ def _twin(
     definition = _overridden(definition, table, index, place)
     overrides = {}
     for n, row in enumerate(table.get("binding", ())):
-        where = place.at("twin.binding", bindings_before + n)
-        overrides.update(_binding(row, where, place, bindings_before + n))
+        where = place.at("twin.binding", before["binding"] + n)
+        overrides.update(_binding(row, where, place, before["binding"] + n))
     definition = definition.with_bindings(overrides)
+    alarms = {}
+    for n, row in enumerate(table.get("alarm", ())):
+        rule = _alarm(row, before["alarm"] + n, place)
+        alarms[rule.name] = before["alarm"] + n
+        definition = definition.with_alarms([rule])
     filled = tuple(
         b if b.connection in (*names, MANUAL) else replace(b, connection=default)
         for b in definition.bindings
     )
     definition = replace(definition, bindings=filled)
     values = table.get("values", {})
-    _checked(definition, values, index, place, overrides)
+    _checked(definition, values, index, place, overrides, alarms)
     if default:
         _known("connection", default, names, place.at("twin", index, "connection"))
     level = _level(table, index, place)
@@ -265,7 +277,7 @@ def _overridden(
     definition: TwinDefinition, table: Mapping[str, Any], index: int, place: _Place
 ) -> TwinDefinition:
     """The definition with the rules and targets that the project changes."""
-    for part in ("fold", "health"):
+    for part in ("fold", "health", "alarming"):
         rules = getattr(definition, part)
         known = [f.name for f in fields(rules)]
         for key in table.get(part, {}):
@@ -295,6 +307,23 @@ def _binding(
     return {row["tag"]: changed}
 
 
+def _alarm(row: dict[str, Any], index: int, place: _Place) -> AlarmRule:
+    """The alarm of a table; what it lacks is said when it is checked."""
+    _typed(row, ALARM, "twin.alarm", index, place)
+    said = {"name": "", "of": "", "cause": "", "consequence": "", "action": "", **row}
+    for key in ALARM_SPANS:
+        if key in said:
+            said[key] = _span(said[key], place.at("twin.alarm", index, key))
+    if "respond" not in said:
+        raise DataError(
+            f"alarm {said['name']} has no time to respond",
+            where=place.at("twin.alarm", index),
+            expected='respond = "10 min"',
+            hint="what nobody can act on in time is an event, not an alarm",
+        )
+    return AlarmRule(**said)
+
+
 def _pair(value: Any, key: str, where: str) -> tuple[float, float]:
     numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
     if not numbers or len(value) != 2:
@@ -318,12 +347,13 @@ def _checked(
     index: int,
     place: _Place,
     overrides: Mapping[str, Any],
+    alarms: Mapping[str, int],
 ) -> None:
     """Check against the model; an error about something the file says gets its line."""
     try:
         definition.check(values)
     except GalenicError as error:
-        error.where = _line(error, values, index, place, overrides) or error.where
+        error.where = _line(error, values, index, place, overrides, alarms) or error.where
         raise
 
 
@@ -333,8 +363,12 @@ def _line(
     index: int,
     place: _Place,
     overrides: Mapping[str, Any],
+    alarms: Mapping[str, int],
 ) -> str:
     about = f"{error.where} {error.found}"
+    for name, n in alarms.items():
+        if error.where == f"alarm {name}":
+            return f"{place.at('twin.alarm', n)}, {error.where}"
     for path in values:
         if path in about:
             return place.at("twin.values", 0, path)

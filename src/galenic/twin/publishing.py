@@ -7,7 +7,7 @@ from typing import Any
 
 from galenic.clock import seconds
 from galenic.errors import GalenicError
-from galenic.signals import Effect, Sample, Write
+from galenic.signals import Alert, Effect, Sample, Write
 from galenic.twin import look
 from galenic.twin.computing import Computing
 from galenic.twin.concurrency import Jobs
@@ -63,8 +63,9 @@ class Publishing:
             self._live.publish({"type": "samples", "samples": rows})
 
     def effect(self, id: str, effect: Effect) -> None:
-        """What a twin decided or tells; heartbeats are left out."""
-        if not (isinstance(effect, Write) and effect.who == "heartbeat"):
+        """What a twin decided or tells; heartbeats and silent changes of alarms are left out."""
+        quiet = isinstance(effect, Alert) and effect.silent
+        if not quiet and not (isinstance(effect, Write) and effect.who == "heartbeat"):
             self._live.publish({"type": "effect", "id": id, "effect": effect.to_dict()})
 
     async def twin(self, id: str, now: int) -> None:

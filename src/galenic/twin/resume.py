@@ -17,6 +17,7 @@ from galenic.errors import DataError
 from galenic.records.codec import canonical
 from galenic.records.ledger import INTENDED, OUTCOMES, Entry, pending_intentions
 from galenic.signals import Alert, Effect, Event, Receipt, Record, Write
+from galenic.twin.alarms import entries_of
 from galenic.twin.definition import TwinDefinition
 from galenic.twin.earlier import EarlierDefinition
 from galenic.twin.kept import Versions, keep
@@ -215,6 +216,7 @@ def _caught_up(store: Any, twin: Twin, position: int, now: int, versions: Versio
     for at, event in store.applied_read(twin.id, position):
         event = versions.recalled(event)
         effects = [effect for effect in accepted(twin, event) if at > committed]
+        records += entries_of(twin.id, effects)
         for effect in effects:
             if decides(effect):
                 decisions.add(effect)

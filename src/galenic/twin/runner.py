@@ -29,7 +29,7 @@ from galenic.signals import (
     Tick,
     Write,
 )
-from galenic.twin import look, resume
+from galenic.twin import annunciate, look, resume
 from galenic.twin.binding import MANUAL
 from galenic.twin.computing import Comparison, Computing
 from galenic.twin.concurrency import Jobs, Pool, cancelled, first_of
@@ -372,7 +372,9 @@ class Runner:
             self._publishing.effect(id, effect)
 
     async def _compute(self, id: str, compute: Compute) -> None:
-        outcome = await self._computing.control(compute)
+        foretells = compute.function == annunciate.FUNCTION
+        make = self._computing.forecast if foretells else self._computing.control
+        outcome = await make(compute)
         event = Computed(
             compute.task, self.clock.now(), outcome.result, outcome.error, outcome.elapsed
         )

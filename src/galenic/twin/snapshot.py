@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from typing import Any
 
 from galenic.errors import DataError
@@ -103,12 +104,15 @@ def revive(definition: TwinDefinition, record: dict[str, Any]) -> Twin:
         )
     twin = Twin(definition, record["id"], record["values"], start=record["began"])
     twin.now, twin.watching = record["now"], record["watching"]
-    entries = [_entry(row) for row in json.loads(record["entries"])]
-    twin.fold.restored(record["base"], entries, record["watermark"])
+    entries, base = [_entry(row) for row in json.loads(record["entries"])], record["base"]
+    twin.alarms = Alarms.from_dict(record["alarms"])
+    if twin._know_alarms():
+        base = replace(base, alarms=twin.alarms.book)
+    twin.fold.mechanics = twin.mechanics
+    twin.fold.restored(base, entries, record["watermark"])
     twin.fold.bypasses = tuple(record["bypasses"])
     twin.latest, twin.counters = dict(record["latest"]), dict(record["counters"])
     twin.levels = Levels.from_dict(record["levels"])
-    twin.alarms = Alarms.from_dict(record["alarms"])
     twin.health = _health(record["health"])
     twin.targets = dict(record["targets"])
     twin.acting = Acting.from_dict(record["acting"])

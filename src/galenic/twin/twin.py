@@ -26,7 +26,8 @@ from galenic.signals import (
     Tick,
     Write,
 )
-from galenic.twin import acting, commands, intake, look
+from galenic.twin import acting, annunciate, commands, intake, look
+from galenic.twin.alarm.book import Alarming
 from galenic.twin.alarms import Alarms
 from galenic.twin.binding import Bypass, entries
 from galenic.twin.definition import TwinDefinition, targets_si
@@ -95,13 +96,29 @@ class Twin:
         definition.guard.check(self.channels)
         self.targets = targets_si(definition.targets, self.system)
         self.estimator = definition.make_estimator(self.system)
+        alarming = Alarming.of(
+            definition.alarms, self.channels, self.system, definition.fold.lateness
+        )
         self.mechanics = Mechanics(
             self.estimator,
             self.channels,
             definition.fold,
             definition.health,
             definition.genealogy,
+            alarming if alarming.rules else None,
         )
+        self._know_alarms()
+
+    def _know_alarms(self) -> bool:
+        """Tell the alarms their rules and the model; whether these are other rules than before."""
+        definition, alarming = self.definition, self.mechanics.alarming
+        changed = self.alarms.governed(repr(definition.alarms))
+        if alarming is not None and alarming.since != self.alarms.since:
+            alarming = replace(alarming, since=self.alarms.since)
+            self.mechanics = replace(self.mechanics, alarming=alarming)
+        self.alarms.alarming = alarming
+        self.alarms.model = f"{definition.name} {definition.version} {self.system.identity[:12]}"
+        return changed
 
     def _new_fold(self, start: int, prior: Belief | None) -> Fold:
         inputs = {entry.path: float(entry.value) for entry in self.system.inputs}
@@ -143,10 +160,12 @@ class Twin:
             return list(self.alarms.raise_("clock-back", "medium", text, self.now, self.id))
         effects: list[Effect] = list(self.alarms.clear("clock-back", tick.time))
         self.now = tick.time
+        annunciate.prepare(self)
         state = self.fold.state
         self.fold.prune()
         self._forget()
         effects += self._checked_health(state.monitor)
+        effects += annunciate.tick(self)
         return effects + acting.tick(self)
 
     def _checked_health(self, monitor: Any) -> list[Effect]:
@@ -202,6 +221,8 @@ class Twin:
         ]
 
     def _computed(self, computed: Computed) -> list[Effect]:
+        if annunciate.is_ours(self, computed):
+            return annunciate.foretold(self, computed)
         return acting.computed(self, computed)
 
     def _receipt(self, receipt: Receipt) -> list[Effect]:

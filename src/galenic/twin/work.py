@@ -9,6 +9,10 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from scipy.special import ndtr
+
+from galenic.clock import nanoseconds
 from galenic.decision.goal import Goal
 from galenic.errors import DataError
 from galenic.identity import canonical_json
@@ -69,6 +73,31 @@ def _made(purpose: str, factory: str, system: Any, options: Mapping[str, Any]) -
 def forecast(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What ``foresee`` gives, as plain values."""
     return dict(foresee(arguments).to_dict())
+
+
+def exceedance(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """How probable it is that setpoints of alarms will be passed.
+
+    Parameters
+    ----------
+    arguments : mapping
+        What ``foresee`` takes, and ``limits``: name of the alarm to (quantity, limit [SI],
+        +1 or -1, within [s]).
+
+    Returns
+    -------
+    dict
+        ``chances``: by alarm, the largest probability at any one time within its horizon. That is
+        a lower bound of the probability of passing the setpoint at all.
+    """
+    made = foresee(arguments)
+    chances = {}
+    for name, (path, limit, sign, within) in arguments["limits"].items():
+        column, near = made.column(path), made.times <= made.times[0] + nanoseconds(within)
+        mean, sd = made.mean[near, column], made.sd[near, column]
+        past = sign * (mean - limit) / np.maximum(sd, 1e-300)
+        chances[name] = float(ndtr(past).max())
+    return {"chances": chances}
 
 
 def foresee(arguments: Mapping[str, Any]) -> Forecast:

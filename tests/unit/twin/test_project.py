@@ -41,6 +41,22 @@ plausible = [0, 9]
 """
 
 
+ALARM = """
+[[twin.alarm]]
+name = 'outlet_high'
+of = 'Tank.Out'
+above = 2.5
+deadband = 0.1
+on_delay = '5 s'
+cause = 'the feed is too strong'
+consequence = 'the lot is lost'
+action = 'lower the feed'
+respond = '10 min'
+severity = 'major'
+suppressed_when = 'not Tank.Running'
+"""
+
+
 @pytest.fixture
 def written(tmp_path):
     def write(old="", new=""):
@@ -82,6 +98,15 @@ def test_a_project_is_read(written, tmp_path):
     assert twin.definition.system(twin.values).states[0].value == 0.5
 
 
+def test_alarms_of_a_project_are_added_to_the_definition(written):
+    project = read_project(written("plausible = [0, 9]", ALARM + "[twin.alarming]\nsettle = 1.0"))
+
+    (definition,) = [twin.definition for twin in project.twins]
+    (alarm,) = definition.alarms
+    assert (alarm.on_delay, alarm.respond, alarm.stated_or_derived) == (5.0, 600.0, "medium")
+    assert definition.alarming.settle == 1.0
+
+
 def test_a_definition_in_a_file_beside_the_project(written, tmp_path):
     (tmp_path / "own.py").write_text("from galenic.twin.example import tank as mine\n")
 
@@ -108,6 +133,11 @@ def test_a_definition_in_a_file_beside_the_project(written, tmp_path):
         ('stale_after = "20 s"', 'stale_after = "20 m"', 22, "[m] to [s]"),
         ("plausible = [0, 9]", "plausible = [0]", 23, "two numbers"),
         ("sd = 0.05", "sd = ", 21, "not TOML"),
+        ("plausible = [0, 9]", ALARM.replace("action = 'lower the feed'", ""), 24, "has no action"),
+        ("plausible = [0, 9]", ALARM.replace("Tank.Out", "Tank.Oot"), 24, "'Tank.Out'"),
+        ("plausible = [0, 9]", ALARM.replace("above = 2.5", "above = '3 kg'"), 24, "kg"),
+        ("plausible = [0, 9]", ALARM.replace("above =", "abov ="), 27, "did you mean 'above'"),
+        ("plausible = [0, 9]", ALARM.replace("respond = '10 min'", ""), 24, "no time to respond"),
     ],
 )
 def test_an_error_names_the_line_and_what_to_try(written, old, new, line, words):

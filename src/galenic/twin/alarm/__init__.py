@@ -1,0 +1,1 @@
+"""Alarms: states and their transitions, rules, evaluation in the fold, performance."""

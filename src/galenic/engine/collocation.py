@@ -33,6 +33,7 @@ class Collocation:
                 f"collocation of degree {degree} at {kind} points",
                 expected="degree 1 to 9 and kind radau or legendre",
             )
+        compiled.system.require_no_delays("collocation")
         self.compiled, self.degree, self.kind = compiled, degree, kind
         self.points = np.array(ca.collocation_points(degree, kind))
         slopes, end, weights = ca.collocation_coeff(self.points.tolist())

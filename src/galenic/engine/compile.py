@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.errors import ModelError, UnknownName
+from galenic.modeling.declare import DELAYED
 
 if TYPE_CHECKING:
     from galenic.modeling.system import Entry, System
@@ -86,6 +87,16 @@ class Compiled:
                 wanted, str(path), known or self._positions, where=self.system.name
             )
         return found
+
+    def require_free(self, kind: str, index: int) -> None:
+        """ModelError where a quantity is not for users to set: an earlier value of the model."""
+        entry = self.tables[kind][index]
+        if entry.role == DELAYED:
+            raise ModelError(
+                f"{entry.path} cannot be set: it is an earlier value of the model",
+                where=self.system.name,
+                hint=entry.meaning,
+            )
 
     def entry(self, path: Any, *kinds: str) -> Entry:
         """The Entry of a path."""
@@ -173,6 +184,18 @@ class Compiled:
         declared = ca.vertcat(*(balance.inflow for balance in system.conserved))
         total = declared + ca.jtimes(amounts, system.x, rate)
         return ca.Function("inflow", [*self.args, rate], [ca.densify(total)])
+
+    @cached_property
+    def delayed(self) -> ca.Function:
+        """(t, x, z, u, p) -> what the system looks up later, one per exact delay."""
+        values = ca.vertcat(*(delayed.value for delayed in self.system.delays))
+        return self._function("delayed", [values])
+
+    @cached_property
+    def lags(self) -> ca.Function:
+        """(p) -> exact delays [s]."""
+        lags = ca.vertcat(*(delayed.by for delayed in self.system.delays))
+        return ca.Function("lags", [self.system.p], [ca.densify(lags)])
 
     def _reset(self, i: int) -> ca.Function:
         after = ca.SX(self.system.x)

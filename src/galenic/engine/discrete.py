@@ -89,6 +89,7 @@ class Transition:
     ) -> None:
         self.compiled: Compiled = compile_system(system)
         self.system = self.compiled.system
+        self.system.require_no_delays("a step map of states, as estimators use it")
         self.dt = dt
         self.tolerance = tolerance
         self.substeps = substeps

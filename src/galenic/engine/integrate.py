@@ -22,6 +22,7 @@ import casadi as ca
 import numpy as np
 import numpy.typing as npt
 
+from galenic.engine import chebyshev
 from galenic.engine.compile import Compiled
 from galenic.errors import SolveError
 
@@ -91,9 +92,20 @@ class Integrators:
         self._busy = RLock()  # CasADi keeps the memory of an integrator in the Function
         self._made: OrderedDict[tuple[Any, ...], ca.Function] = OrderedDict()
 
-    def solve(self, leg: Leg, x: Array, z: Array, rtol: float, atol: float | None) -> Solution:
-        """Integrate one leg; falls back to Rosenbrock when SUNDIALS gives up."""
-        events = bool(self.compiled.triggered)
+    def solve(
+        self,
+        leg: Leg,
+        x: Array,
+        z: Array,
+        rtol: float,
+        atol: float | None,
+        events: bool | None = None,
+    ) -> Solution:
+        """Integrate one leg, to the first event if there are any (unless ``events`` says no).
+
+        Falls back to Rosenbrock when SUNDIALS gives up.
+        """
+        events = bool(self.compiled.triggered) if events is None else events
         for solver in self._solvers(events):
             found = self._attempt(self.get(solver, leg.grid, rtol, atol, events), leg, x, z)
             if found is not None:
@@ -166,17 +178,22 @@ class Integrators:
             symbols
             | {name: ca.SX.sym(name) for name in _SCALARS}
             | {"offset": ca.SX.sym("offset", len(c.triggered))}
+            | {"wave": ca.SX.sym("wave", chebyshev.TERMS, len(c.system.delays))}
         )
 
     def _problem(self, events: bool) -> dict[str, ca.SX]:
         c, s = self.compiled, self._symbols
         passed = s["span"] * (s["clock"] if events else s["tau"])
         speed = s["span"] * (s["alive"] if events else 1.0)
+        share = s["clock"] if events else s["tau"]
+        u = s["u"] + s["slope"] * passed
+        for k, delayed in enumerate(c.system.delays):
+            u[delayed.input] = chebyshev.symbolic(s["wave"][:, k], share)
         physical = [
             s["t0"] + passed,
             s["x"] * ca.DM(c.nominal),
             s["z"] * ca.DM(c.nominal_z),
-            s["u"] + s["slope"] * passed,
+            u,
             s["p"],
         ]
         ode, alg = c.rhs(*physical)
@@ -185,7 +202,16 @@ class Integrators:
         problem = {
             "t": s["tau"],
             "x": ca.vertcat(s["x"], *extra),
-            "p": ca.vertcat(s["t0"], s["span"], s["u"], s["slope"], s["rate"], s["p"], s["offset"]),
+            "p": ca.vertcat(
+                s["t0"],
+                s["span"],
+                s["u"],
+                s["slope"],
+                s["rate"],
+                s["p"],
+                s["offset"],
+                ca.vec(s["wave"]),
+            ),
             "ode": ca.vertcat(speed * (ode + s["rate"]) / ca.DM(c.nominal), *extra_ode),
         }
         if c.nz:

@@ -77,6 +77,7 @@ def linearise(
 ) -> Linear:
     """The linear model around a state; by default with all inputs and outputs."""
     compiled, system = at.compiled, at.compiled.system
+    system.require_no_delays("linearisation")
     given = [str(path) for path in inputs or [e.path for e in system.inputs]]
     wanted = [str(path) for path in outputs or [e.path for e in system.outputs + system.states]]
     columns = [compiled.find(path, "input")[1] for path in given]

@@ -8,14 +8,16 @@ again. A trigger that is at or above zero at the very start does not fire until 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from galenic.engine.chebyshev import GRID
 from galenic.engine.compile import Compiled
+from galenic.engine.delayed import SHORTEST, DelayedLeg, Past, Piece
 from galenic.engine.initial import consistent
-from galenic.engine.integrate import Integrators, Leg
+from galenic.engine.integrate import Integrators, Leg, Solution
 from galenic.engine.timeline import Change, Timeline, tidy
 from galenic.engine.trajectory import Event
 from galenic.errors import SolveError
@@ -94,7 +96,8 @@ class March:
         self.began = self.time
         self.inflow = np.zeros(len(self.compiled.system.conserved))
         self.offset = np.zeros(len(self.compiled.triggered))
-        self.u, self.slope = self.timeline.inputs(self.time, self.given)
+        self.past: Past | None = None
+        self._drive()
         self._recent: dict[int, deque[float]] = {}
         self._levels = np.zeros(len(self.compiled.triggered))
         self._leaving = np.zeros(len(self.compiled.triggered), dtype=bool)
@@ -121,7 +124,15 @@ class March:
         if self.ended and (not self.rows or self.rows[-1][0] < self.time):
             self._record(self.time)
 
+    def _drive(self) -> None:
+        """Inputs from this time on, earlier values of the model among them."""
+        self.u, self.slope = self.timeline.inputs(self.time, self.given)
+        if self.past is not None:
+            self.u[list(self.past.places)] = self.past.now(self.time, self.p)
+
     def _settle_start(self) -> None:
+        if self.compiled.system.delays and self.past is None:
+            self._settle_past()
         self.z = consistent(self.compiled, self.time, self.x, self.z, self.u, self.p)
         self._levels = self._measure()
 
@@ -131,7 +142,7 @@ class March:
         changes = self.timeline.at(self.time)
         for change in changes:
             self._change(change)
-        self.u, self.slope = self.timeline.inputs(self.time, self.given)
+        self._drive()
         if changes:
             self._solve_algebraic()
             self.inflow = self.inflow + self._amounts() - before
@@ -150,8 +161,22 @@ class March:
             self.p[change.index] = change.value
         self.log.append(change)
 
+    def _settle_past(self) -> None:
+        """Until the start everything was as it is at the start."""
+        places = [delayed.input for delayed in self.compiled.system.delays]
+        self.u[places], self.slope[places] = 0.0, 0.0
+        for _ in range(len(places) + 1):
+            self.z = consistent(self.compiled, self.time, self.x, self.z, self.u, self.p)
+            before = self.compiled.delayed(self.time, self.x, self.z, self.u, self.p)
+            self.u[places] = np.array(before).ravel()
+        self.past = Past(self.compiled, self.time, self.u[places].copy())
+        self.past.mark(self.time, self.p)
+
     def _travel(self, stop: float, wanted: deque[float]) -> None:
         """One leg to ``stop`` or to the first event before it."""
+        if self.past is not None:
+            self._travel_slowly(self.past, stop, wanted)
+            return
         inner = []
         for time in wanted:
             if time >= stop:
@@ -178,11 +203,17 @@ class March:
             inflow = self.inflow + (found.inflow[:, j] if self.inflow.size else 0.0)
             self.rows.append((time, found.x[:, j], found.z[:, j], inputs, self.p, inflow))
             wanted.popleft()
+        self._arrive(
+            leg, found, stop if found.stopped is None else tidy(self.time + reached * span)
+        )
+
+    def _arrive(self, leg: Leg, found: Solution, time: float) -> None:
+        """Take over the state at the end of a leg, and apply the event that ended it, if any."""
         self.x, self.z = found.x[:, -1].copy(), found.z[:, -1].copy()
         if self.inflow.size:
             self.inflow = self.inflow + found.inflow[:, -1]
         self.offset = np.zeros_like(self.offset)
-        self.time = stop if found.stopped is None else tidy(self.time + reached * span)
+        self.time = time
         self.u = leg.inputs_at(self.time)
         leaving, self._leaving = self._leaving, np.zeros_like(self._leaving)
         if found.stopped is not None:
@@ -190,6 +221,40 @@ class March:
         else:
             self._levels = self._measure()
             self._check_return(leaving)
+
+    def _travel_slowly(self, past: Past, stop: float, wanted: deque[float]) -> None:
+        """One leg of a model with delays: as far as its past is known and its series are good."""
+        end = past.end(self.time, stop, self.p)
+        rates = self.timeline.rates(self.time)
+        span = end - self.time
+        plain = Leg(self.time, span, GRID, self.u, self.slope, rates, self.p, self.offset)
+        leg = past.leg(plain, self.rtol)
+        found, piece = self._solved(leg)
+        while not past.is_resolved(piece, self.rtol):
+            leg = past.half(leg)
+            found, piece = self._solved(leg)
+        end = end if leg.span == span else leg.end
+        if found.stopped is not None:
+            end = tidy(piece.leg.end)
+        while wanted and wanted[0] < end:
+            time = wanted.popleft()
+            x, z, inflow = piece.at(time)
+            self.rows.append((time, x, z, leg.inputs_at(time), self.p, self.inflow + inflow))
+        past.add(piece, self.rtol)
+        self._arrive(leg, found, end)
+        if found.stopped is not None or end == stop:
+            past.mark(end, self.p)
+
+    def _solved(self, leg: DelayedLeg) -> tuple[Solution, Piece]:
+        """A leg, and its series as far as it goes without an event."""
+        assert self.past is not None
+        found = self.integrators.solve(leg, self.x, self.z, self.rtol, self.atol)
+        smooth, until = found, leg
+        if found.stopped is not None:
+            until = replace(leg, span=max(found.stopped, SHORTEST) * leg.span)
+            until = self.past.fitted(until)
+            smooth = self.integrators.solve(until, self.x, self.z, self.rtol, self.atol, False)
+        return found, Piece.of(until, self.x, self.z, smooth)
 
     def _check_return(self, leaving: npt.NDArray[np.bool_]) -> None:
         """A trigger that went below zero cannot be above it later without an event between."""

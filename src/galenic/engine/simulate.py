@@ -19,6 +19,7 @@ from galenic.engine.state import State
 from galenic.engine.timeline import Timeline, tidy
 from galenic.engine.trajectory import Column, Trajectory, Violation
 from galenic.errors import ModelError, UnknownName
+from galenic.modeling.declare import DELAYED
 from galenic.units import duration, from_si, value_in
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class Simulator:
     ) -> March:
         """A run that has not begun, from vectors and start values (kind, index) in SI."""
         compiled = self.compiled
+        if begin:
+            self.system.require_no_delays("a run that goes on from a state")
         time = begin.time if begin else 0.0
         if begin:
             x = begin.x.copy()
@@ -307,6 +310,7 @@ class Simulator:
         """The outputs of a run as a differentiable CasADi Function of ``wrt`` (SI)."""
         from galenic.engine.sensitivity import Response
 
+        self.system.require_no_delays("sensitivities")
         march = self.march(experiment, values, start, rtol, None)
         return Response(march, wrt, outputs, _output_times(march.time, until, every, times))
 
@@ -340,6 +344,8 @@ class Simulator:
 
     def _state(self, march: March) -> State:
         u, _ = march.timeline.inputs(march.time, march.given)
+        if march.past is not None:
+            u[list(march.past.places)] = march.past.now(march.time, march.p)
         return State(self.compiled, march.time, march.x, march.z, u, march.p, march.given)
 
     def given(
@@ -353,6 +359,7 @@ class Simulator:
         for path, value in values.items():
             for scalar, one in self._scalars(path, value):
                 kind, i = compiled.find(scalar, "parameter", "input", "state", "algebraic")
+                compiled.require_free(kind, i)
                 number = float(value_in(one, compiled.tables[kind][i].unit, where=scalar))
                 if kind == "parameter":
                     p[i] = number
@@ -382,7 +389,7 @@ class Simulator:
         """ModelError if a parameter or an input has no value."""
         for entries, vector in ((self.system.inputs, u), (self.system.parameters, p)):
             for entry, value in zip(entries, vector, strict=True):
-                if np.isnan(value):
+                if np.isnan(value) and entry.role != DELAYED:
                     raise ModelError(
                         f"the {entry.kind} {entry.path} has no value",
                         where=self.system.name,

@@ -32,6 +32,7 @@ def steady_state(start: State, max_steps: int = 500) -> State:
 
     Discrete states keep their values; triggered and scheduled events are not taken.
     """
+    start.compiled.system.require_no_delays("a steady state")
     problem = _Problem(start)
     w, residual = problem.start, problem.residual(problem.start)
     step_length = problem.first_length(residual)

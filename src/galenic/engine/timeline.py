@@ -61,6 +61,9 @@ class Timeline:
         }
         for action in experiment.actions if experiment else ():
             add[type(action)](action)
+        touched = {(change.kind, change.index) for change in self.changes}
+        for kind, index in touched | {(span.kind, span.index) for span in self.spans}:
+            compiled.require_free({"add": "state", "ramp": "input"}.get(kind, kind), index)
         self.changes.sort(key=lambda change: change.time)
         self._times = [change.time for change in self.changes]
         drives: list[tuple[float, Change | Span]] = [

@@ -35,6 +35,7 @@ def with_covariates(population: Population) -> System:
         state depends on a covariate.
     """
     system = population.system
+    system.require_no_delays("a model with covariates as inputs")
     given = ca.vertcat(*(ca.SX.sym(c.name) for c in population.covariates), ca.SX(0, 1))
     _check_effects(population)
     none = ca.SX.zeros(len(population.between))

@@ -17,6 +17,8 @@ from galenic.errors import ModelError, StructureError
 from galenic.units import Unit, unit, value_in
 
 ROLES = ("manipulated", "disturbance", "covariate", "dose")
+DELAYED = "delayed"
+"""The role of an input that the solver itself gives: an earlier value of the model."""
 
 
 class Ref(str):

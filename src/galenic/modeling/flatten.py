@@ -18,7 +18,7 @@ from galenic.modeling.model import Model
 from galenic.modeling.plan import Plan, column, make_plan, spread
 from galenic.modeling.resets import resets_of, rules
 from galenic.modeling.source import info
-from galenic.modeling.system import Conserved, Entry, System
+from galenic.modeling.system import Conserved, Delayed, Entry, System
 from galenic.modeling.trace import Slot, Trace, numbers, trace
 
 
@@ -104,6 +104,7 @@ class _Assembly:
             parts=naming.part_info(found.root),
             connections=tuple((c.source._path, c.target._path) for c in found.connections),
             equations=tuple(info(equation) for equation in found.equations),
+            delays=self._delays(values),
         )  # fmt: skip
         return Flat(system, found, self.plan, pivots)
 
@@ -114,8 +115,28 @@ class _Assembly:
         wanted += [event.trigger for _, event in self.found.events if isinstance(event, When)]
         wanted += [value for group in resets for _, value in group]
         wanted += [sx for b in self.found.conserved for sx in (b.amount, b.inflow)]
+        wanted += [e.sx for _, value, by, _ in self.found.delays for e in (value, by)]
         values, solved = self.solution.substituted(wanted)
         return iter(values), solved
+
+    def _delays(self, values: Iterator[ca.SX]) -> tuple[Delayed, ...]:
+        """The inputs that are earlier values of the model."""
+        first, at = {}, 0
+        for slot in self.plan.inputs:
+            first[id(slot)] = at
+            at += slot.sx.numel()
+        made = []
+        for slot, _, _, place in self.found.delays:
+            value, by = next(values), next(values)
+            if ca.depends_on(by, ca.vertcat(self.found.time.sx, self.x, self.z, self.u)):
+                raise StructureError(
+                    f"the exact delay {slot.path} changes with states, inputs or time",
+                    where=place.with_source(),
+                    expected="a delay that parameters give",
+                    hint="without exact=True the delay may change",
+                )
+            made.append(Delayed(first[id(slot)], value, by))
+        return tuple(made)
 
     def _ode(self, solved: ca.SX) -> ca.SX:
         """Time derivatives in the order of the states; zero for discrete ones."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import casadi as ca
 
-from galenic.errors import DataError, UnknownName
+from galenic.errors import DataError, ModelError, UnknownName
 from galenic.identity import canonical_json, content_hash
 from galenic.units import Unit, unit
 
@@ -98,6 +98,18 @@ class Conserved:
     unit: Unit | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Delayed:
+    """Input number ``input`` is ``value`` as it was ``by`` [s] ago; ``by`` uses parameters only.
+
+    Before the start ``value`` was always what it is at the start, before anything is changed there.
+    """
+
+    input: int
+    value: ca.SX
+    by: ca.SX
+
+
 @dataclass(frozen=True)
 class EquationInfo:
     """One equation as its author wrote it: LaTeX, text, and where it stands."""
@@ -163,6 +175,18 @@ class System:
     parts: PartInfo = field(default_factory=lambda: PartInfo("", "", ""))
     connections: tuple[tuple[str, str], ...] = ()
     equations: tuple[EquationInfo, ...] = ()
+    delays: tuple[Delayed, ...] = ()
+
+    def require_no_delays(self, what: str) -> None:
+        """ModelError where the model looks into its own past, which ``what`` cannot do."""
+        if self.delays:
+            paths = ", ".join(self.inputs[delayed.input].path for delayed in self.delays)
+            raise ModelError(
+                f"{self.name} has exact delays ({paths})",
+                where=what,
+                expected="a model whose state says all that counts for its future",
+                hint="delay(x, by) without exact=True approximates the delay by a chain of states",
+            )
 
     def entries(self) -> tuple[Entry, ...]:
         """All entries: states, algebraics, inputs, parameters, outputs."""
@@ -228,6 +252,8 @@ class System:
             expressions += [value for _, value in rule.resets]
         for balance in self.conserved:
             expressions += [balance.amount, balance.inflow]
+        for delayed in self.delays:
+            expressions += [delayed.value, delayed.by]
         return ca.Function("system", [self.t, self.x, self.z, self.u, self.p], expressions)
 
     @cached_property
@@ -258,6 +284,7 @@ class System:
             "conserved": [
                 {"name": b.name, "unit": b.unit.text if b.unit else "1"} for b in self.conserved
             ],
+            **({"delays": [d.input for d in self.delays]} if self.delays else {}),
         }
 
     def _core(self) -> bytes:
@@ -299,6 +326,7 @@ class System:
             PartInfo.from_dict(about["parts"]),
             tuple((a, b) for a, b in about["connections"]),
             tuple(EquationInfo(*facts) for facts in about["equations"]),
+            tuple(Delayed(i, next(values), next(values)) for i in core.get("delays", ())),
         )  # fmt: skip
         # CasADi may order instructions anew on the way; the identity is that of the bytes.
         system.__dict__["_core_record"] = core

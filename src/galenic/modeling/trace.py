@@ -14,6 +14,7 @@ from galenic.errors import ModelError, StructureError
 from galenic.modeling import expression
 from galenic.modeling.declare import (
     Declared,
+    Input,
     Mode,
     Part,
     Size,
@@ -74,6 +75,7 @@ class Trace:
     events: list[tuple[str, Event]] = field(default_factory=list)
     conserved: list[Conserved] = field(default_factory=list)
     bound: list[tuple[Slot, Expression]] = field(default_factory=list)
+    delays: list[tuple[Slot, Expression, Expression, Place]] = field(default_factory=list)
     time: Expression = field(default_factory=lambda: Expression(ca.SX.sym("t"), SECOND))
     current: Model | None = None
     chains: int = 0
@@ -280,6 +282,16 @@ def add_states(name: str, template: State, start: Expression) -> Expression:
     assert node is not None
     slot = _slot(template, node.path_of(name), node, template.value)
     slot.start = start
+    return _register(found, slot)
+
+
+def add_delayed(name: str, template: Input, value: Expression, by: Expression) -> Expression:
+    """A new input of the model that is being traced: ``value`` as it was ``by`` ago."""
+    found = tracing()
+    node = found.current
+    assert node is not None
+    slot = _slot(template, node.path_of(name), node, template.value)
+    found.delays.append((slot, value, by, expression.here()))
     return _register(found, slot)
 
 

@@ -105,6 +105,7 @@ def with_defaults(system: System, values: Mapping[Any, Any]) -> System:
 
 
 def _require_defaults(system: System) -> None:
+    system.require_no_delays("an export")
     for entry in system.inputs + system.parameters:
         if math.isnan(entry.value):
             raise ModelError(

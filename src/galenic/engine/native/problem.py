@@ -76,6 +76,7 @@ class Problem:
         infused : sequence of paths
             States that get a constant rate [unit of the state in SI, per s].
         """
+        system.require_no_delays("a population kernel")
         slots = _slots(system, ramped, infused)
         layout = {slot: i for i, (slot, _) in enumerate(slots)}
         theta = ca.SX.sym("theta", len(slots))

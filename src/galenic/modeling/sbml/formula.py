@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -85,12 +85,15 @@ class Formulas:
         The rate of an identifier, or a refusal.
     switches : list of str
         Collects the comparisons on which values of formulas depend.
+    moving : set of str
+        Identifiers whose values change over time.
     """
 
     names: Mapping[str, ast.expr]
     functions: Mapping[str, Any]
     rate_of: Callable[[str], ast.expr]
     switches: list[str] = field(default_factory=list)
+    moving: Set[str] = frozenset()
     calls: int = 0
 
     def number(self, node: Any, local: Environment | None = None, where: str = "") -> ast.expr:
@@ -233,10 +236,14 @@ class _Walk:
         return result
 
     def _function_delay(self, _: Any, nodes: list[Any]) -> ast.expr:
-        raise refused(
-            "a delay of a quantity in a formula", self.where,
-            "the language approximates delays by chains, which would not be what SBML means",
-        )  # fmt: skip
+        moving = identifiers(nodes[1]) & self.formulas.moving
+        if moving or _mentions_time(nodes[1]):
+            raise refused(
+                f"a delay that changes with {', '.join(sorted(moving)) or 'time'}", self.where,
+                "a delay may use numbers and constant parameters",
+            )  # fmt: skip
+        value, by = (self.number(node) for node in nodes)
+        return call("delayed", ast.Name("m"), value, by)
 
     def _function_rate_of(self, _: Any, nodes: list[Any]) -> ast.expr:
         return self.formulas.rate_of(nodes[0].getName())
@@ -330,6 +337,10 @@ class _Walk:
         one = binary(self._exclusive(rest, negated), ast.BitAnd(), self.condition(last, True))
         other = binary(self._exclusive(rest, not negated), ast.BitAnd(), self.condition(last))
         return binary(one, ast.BitOr(), other)
+
+
+def _mentions_time(node: Any) -> bool:
+    return kind(node) == "NAME_TIME" or any(_mentions_time(child) for child in children(node))
 
 
 def identifiers(node: Any) -> set[str]:

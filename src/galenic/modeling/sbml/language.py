@@ -13,7 +13,7 @@ import casadi as ca
 
 from galenic.errors import ModelError
 from galenic.modeling.declare import Declared
-from galenic.modeling.delays import time
+from galenic.modeling.delays import delay, time
 from galenic.modeling.expression import Condition, Expression, here, lift
 from galenic.modeling.model import Model
 from galenic.units import unit
@@ -42,6 +42,12 @@ def plain(model: Model, time_unit: str = "s") -> tuple[Plain, Expression]:
     """The model's quantities as plain numbers, and the time; rates are per ``time_unit``."""
     numbers = Plain(model, time_unit)
     return numbers, Expression(time().sx * numbers._second)
+
+
+def delayed(m: Plain, x: Any, by: Any) -> Expression:
+    """``x`` as it was ``by`` units of the model's time ago, exactly."""
+    seconds = Expression(lift(by).sx / m._second, unit("s"))
+    return delay(lift(x), seconds, exact=True)
 
 
 def der(x: Expression) -> Expression:

@@ -19,7 +19,7 @@ _GALENIC = (
 _FUNCTIONS = ("absolute", "acos", "as_unit", "asin", "atan", "cosh", "log10", "sinh", "tan")
 _LANGUAGE = (
     "AVOGADRO", "above", "arcosh", "arsinh", "artanh", "at_least", "at_most", "below", "ceiling",
-    "crossing", "der", "equal", "factorial", "floor", "plain", "quotient",
+    "crossing", "delayed", "der", "equal", "factorial", "floor", "plain", "quotient",
     "remainder", "truth", "unequal",
 )  # fmt: skip
 
@@ -39,8 +39,11 @@ class _Writer:
         }  # fmt: skip
         self.rate_names = {r.getId(): document.attribute(r.getId()) for r in document.reactions}
         self.names |= {name: _attribute(found) for name, found in self.rate_names.items()}
-        self.flow = Formulas(self.names, document.functions, self._rate_of)
-        self.jump = Formulas(self.names, document.functions, self._rate_of)
+        moving = {q.id for q in document.quantities.values() if q.how != "constant"}
+        moving |= {r.getId() for r in document.reactions}
+        self.flow, self.jump = (
+            Formulas(self.names, document.functions, self._rate_of, moving=moving) for _ in range(2)
+        )
         self.starts: list[str] = []
         self.declared: list[str] = []
         self.equations: list[str] = []

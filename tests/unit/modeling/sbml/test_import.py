@@ -446,7 +446,7 @@ def test_level_2_is_read_with_the_units_that_it_leaves_unsaid(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda b: b.parameter("y", constant=False).assign("y", "delay(x, 0.2)"), "delay"),
+        (lambda b: b.parameter("y", constant=False).assign("y", "delay(x, x)"), "changes with x"),
         (lambda b: b.event("e", "x == 1", {"n": "1"}), "equality"),
         (lambda b: b.parameter("y", constant=False).parameter("z", constant=False)
          .algebraic("y + z - x"), "1 algebraic rules over 2 open quantities"),

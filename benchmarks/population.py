@@ -1,13 +1,13 @@
-"""Populations in compiled kernels: individuals per second and core, compile time, peers.
+"""Populations in compiled kernels: individuals per second and core, compile time.
 
 The four problems are those whose reference values the tests hold: (a) oral two-compartment
 kinetics, seven doses; (b) a physiological model, 18 states; (c) target-mediated disposition,
 stiff; (d) a chromatography column, 201 states. All run at rtol 1e-6, atol 1e-8; the error is the
 median over individuals of the largest mixed error |y - r| / (|r| + 1e-3 peak) against the kernel
-at rtol 1e-10. Peers get the loosest tolerance that reaches the error of the kernel.
+at rtol 1e-10. ``population_peers`` has other tools beside them.
 CPU time of one thread, runs of the compared programs in turns, medians.
 
-    python benchmarks/population.py [--quick] [--baseline FOLDER] [--peers]
+    python benchmarks/population.py [--quick] [--baseline FOLDER]
 
 ``FOLDER`` holds ``problems.py`` and ``prototype_engine.py`` of an earlier engine to compare with.
 """
@@ -26,12 +26,10 @@ from time import perf_counter, process_time
 from types import ModuleType
 from typing import Any
 
-import casadi as ca
 import numpy as np
 
 from galenic.engine.native import Control, compile_kernel
 from galenic.engine.native import kernel as kernels
-from galenic.engine.tape import Tape
 
 RTOL, ATOL = 1e-6, 1e-8
 COUNTS = {"a": 4000, "b": 2000, "c": 2000, "d": 64}
@@ -175,152 +173,6 @@ def _before(case: Any) -> Any:
     return solve(case, "rodas5p", 1e-8 if case.problem.n > 100 else 1e-10, before=True).values
 
 
-def compare_with_peers(quick: bool) -> None:
-    """Other tools on the first individuals, at the loosest tolerance that gives the same error."""
-    for name in COUNTS:
-        case = _case(name, True)
-        method = METHODS[name]
-        whole = _throughput(name, case, method, 3)[f"{name} {method}"]["value"]
-        aim = error(solve(case, method).values, _exact(name, case))
-        aim = max(aim, error(solve(case, "rodas5p").values, _exact(name, case)))
-        count = 2 if quick or name == "d" else 8
-        reference = _exact(name, case)[:count]
-        for peer, solver in _peers(case).items():
-            for rtol in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10):
-                values: list[Any] = []
-                seconds = _seconds(lambda: values.extend(_some(solver, case, count, rtol)))  # noqa: B023
-                reached = error(np.array(values), reference)
-                if reached <= 1.2 * aim:
-                    break
-            speed = count / seconds
-            print(
-                f"{name} {peer:22} {speed:9.2f}/s at rtol {rtol:.0e}, error {reached:.1e}; "
-                f"kernel ({method}) {whole:.0f}/s: {whole / speed:.0f} times"
-            )
-
-
-def _some(solver: Callable[..., Any], case: Any, count: int, rtol: float) -> list[Any]:
-    return [solver(case.theta[i], rtol) for i in range(count)]
-
-
-def _peers(case: Any) -> dict[str, Callable[[Any, float], Any]]:
-    """Name -> solver(theta, rtol) -> values (times, outputs)."""
-    source = _python_source(case.problem)
-    plain = _compiled_python(source)
-    peers: dict[str, Callable[[Any, float], Any]] = {"casadi cvodes": _casadi_solver(case)}
-    try:
-        import numba
-    except ImportError:
-        if case.problem.n < 100:
-            peers["scipy LSODA, python"] = _scipy_solver(case, plain)
-        return peers
-    peers["scipy LSODA, numba"] = _scipy_solver(case, numba.njit(plain))
-    return peers
-
-
-def _legs(case: Any) -> list[tuple[float, float, list[tuple[int, float]], Any]]:
-    """(begin, end, doses at the begin, output times in [begin, end)), the last one closed."""
-    begins = sorted({0.0, *(time for time, _, _ in case.doses)})
-    ends = [*begins[1:], float(case.times[-1])]
-    legs = []
-    for begin, end in zip(begins, ends, strict=True):
-        doses = [(index, amount) for time, index, amount in case.doses if time == begin]
-        inside = case.times[(case.times >= begin) & (case.times < end)]
-        legs.append((begin, end, doses, inside))
-    return legs
-
-
-def _march(case: Any, theta: Any, leg: Callable[[Any, Any, float, Any], Any]) -> Any:
-    """Values from a function (x, theta, begin, nodes) -> states at the nodes."""
-    output = ca.Function("y", [case.problem.x, case.problem.theta], [case.problem.y])
-    start = ca.Function("x0", [case.problem.theta], [ca.densify(case.problem.x0)])
-    x = np.array(start(theta)).ravel()
-    rows: list[Any] = []
-    for begin, end, doses, inside in _legs(case):
-        for index, amount in doses:
-            x[index] += amount
-        nodes = np.append(inside[inside > begin], end)
-        states = leg(x, theta, begin, nodes)
-        if len(inside) and inside[0] == begin:
-            rows.append(x.copy())
-        kept = len(inside[inside > begin])
-        rows += list(states[:kept])
-        x = np.array(states[-1])
-    rows.append(x)
-    return np.array(output(np.array(rows).T, theta)).T
-
-
-def _casadi_solver(case: Any) -> Callable[[Any, float], Any]:
-    problem = case.problem
-    made: dict[Any, Any] = {}
-
-    def integrator(span: tuple[float, ...], rtol: float) -> Any:
-        if (span, rtol) not in made:
-            options = {"reltol": rtol, "abstol": ATOL * rtol / RTOL, "max_num_steps": 100_000}
-            dae = {"x": problem.x, "p": problem.theta, "ode": problem.ode}
-            made[span, rtol] = ca.integrator("leg", "cvodes", dae, 0, list(span), options)
-        return made[span, rtol]
-
-    def solver(theta: Any, rtol: float) -> Any:
-        def leg(x: Any, theta: Any, begin: float, nodes: Any) -> Any:
-            found = integrator(tuple(nodes - begin), rtol)(x0=x, p=theta)
-            return np.array(found["xf"]).T
-
-        return _march(case, theta, leg)
-
-    for rtol in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10):  # made before anything is timed
-        for begin, end, _, inside in _legs(case):
-            integrator(tuple(np.append(inside[inside > begin], end) - begin), rtol)
-    return solver
-
-
-def _scipy_solver(case: Any, slope: Callable[..., Any]) -> Callable[[Any, float], Any]:
-    from scipy.integrate import odeint
-
-    slope(0.0, np.zeros(case.problem.n), case.theta[0])
-
-    def solver(theta: Any, rtol: float) -> Any:
-        def leg(x: Any, theta: Any, begin: float, nodes: Any) -> Any:
-            grid = np.append(begin, nodes)
-            return odeint(
-                slope, x, grid, args=(theta,), tfirst=True, rtol=rtol, atol=ATOL * rtol / RTOL,
-                mxstep=100_000,
-            )[1:]  # fmt: skip
-
-        return _march(case, theta, leg)
-
-    return solver
-
-
-def _python_source(problem: Any) -> str:
-    """The right-hand side as a Python function of (t, x, p)."""
-    tape = Tape(ca.Function("f", [problem.x, problem.theta], [problem.ode]))
-    forms = {
-        "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
-        "sq": "{0} * {0}", "twice": "2.0 * {}", "inv": "1.0 / {}", "pow": "{} ** {}",
-        "copy": "{}",
-    }  # fmt: skip
-    lines = ["def f(t, x, p):", f"    out = np.empty({problem.n})"]
-    for step in tape.instructions:
-        if step.name == "input":
-            lines.append(f"    w{step.slot} = {'xp'[step.place[0]]}[{step.place[1]}]")
-        elif step.name == "const":
-            lines.append(f"    w{step.slot} = {step.value!r}")
-        elif step.name == "output":
-            lines.append(f"    out[{step.place[1]}] = w{step.slot}")
-        else:
-            body = forms[step.name].format(*(f"w{i}" for i in step.arguments))
-            lines.append(f"    w{step.slot} = {body}")
-    return "\n".join([*lines, "    return out"])
-
-
-def _compiled_python(source: str) -> Callable[..., Any]:
-    space: dict[str, Any] = {"np": np}
-    exec(source, space)
-    slope: Callable[..., Any] = space["f"]
-    return slope
-
-
 def _show(figures: Figures) -> None:
     for name, figure in figures.items():
         print(f"{name:24} {figure['value']:12.4g} {figure['unit']}")
@@ -330,13 +182,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer individuals and repeats")
     parser.add_argument("--baseline", type=Path, help="folder of an earlier engine")
-    parser.add_argument("--peers", action="store_true", help="other tools as well")
     options = parser.parse_args()
     began = perf_counter()
     if options.baseline:
         compare_with_baseline(options.baseline, options.quick)
-    elif options.peers:
-        compare_with_peers(options.quick)
     else:
         _show(main(options.quick))
     print(f"{perf_counter() - began:.0f} s")

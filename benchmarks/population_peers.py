@@ -1,8 +1,8 @@
 """Population kernels beside other tools on the same work, at equal achieved error.
 
-The tools of ``benchmarks/solvers`` on the problems (a)-(d) of ``population``: individuals per second
-of CPU time. The tolerance of each tool is searched until its error (median over individuals of the
-largest mixed error) is that of the kernel at rtol 1e-6; what is compiled is compiled before. Then
+The tools of ``benchmarks/solvers`` on the problems (a)-(d) of ``population``: individuals per
+second of CPU time. The tolerance of each tool is searched until its error (median over individuals
+of the largest mixed error) is that of the kernel at rtol 1e-6; compiling is done before. Then
 kernel and tool run in turns, and the median of the ratios counts. A tool that is not installed is
 named with what Python says.
 
@@ -13,17 +13,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-for _library in ("OMP", "OPENBLAS"):
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 from population import METHODS, RTOL, _case, _exact, _seconds, error, solve
@@ -102,10 +96,10 @@ def _beside(name: str, case: Any, peer: str, run: Callable[..., Any], quick: boo
     some = max(count, min(LEAST, len(case.theta)))
     method = "rodas5p" if METHODS[name] == "exact" else METHODS[name]
     aim = error(solve(case, method).values[:some], reference[:some])
-    rtol, reached = equal_error(run, count, reference[:count], aim)
+    rtol, reached, seconds = equal_error(run, count, reference[:count], aim)
     pairs = [
         (_seconds(lambda: solve(case, METHODS[name])), _seconds(lambda: run(count, rtol)))
-        for _ in range(2 if quick else TURNS)
+        for _ in range(1 if seconds > SLOW / 3 else 2 if quick else TURNS)
     ]
     kernel = len(case.theta) / median(ours for ours, _ in pairs)
     speed = count / median(theirs for _, theirs in pairs)
@@ -127,9 +121,9 @@ def _batch(name: str, peer: str, run: Callable[..., Any], quick: bool) -> int:
 
 def equal_error(
     run: Callable[..., Any], count: int, reference: Any, aim: float
-) -> tuple[float, float]:
-    """The tolerance at which a tool has the wanted error, and the error that it has there."""
-    rtol, tried = RTOL, {}
+) -> tuple[float, float, float]:
+    """The tolerance at which a tool has the wanted error, that error, and the CPU time [s]."""
+    rtol, tried, seconds = RTOL, {}, 0.0
     for _ in range(SEARCH):
         values: list[Any] = []
         seconds = _seconds(lambda: values.append(run(count, rtol)))  # noqa: B023
@@ -137,9 +131,11 @@ def equal_error(
         if aim / CLOSE <= tried[rtol] <= aim * CLOSE or seconds > SLOW:
             break
         rtol = _next(tried, aim)
-    good = [one for one in tried if tried[one] <= aim * CLOSE] or [min(tried, key=tried.__getitem__)]
+    good = [one for one in tried if tried[one] <= aim * CLOSE] or [
+        min(tried, key=tried.__getitem__)
+    ]
     chosen = max(good)
-    return chosen, tried[chosen]
+    return chosen, tried[chosen], seconds
 
 
 def _next(tried: dict[float, float], aim: float) -> float:

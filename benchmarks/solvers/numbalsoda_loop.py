@@ -46,7 +46,7 @@ class NumbaLsoda:
                 for k in range(len(doses)):
                     x = x + doses[k]
                     outputs(x, theta[i], values[i, row])
-                    states, success = lsoda(
+                    states, _ = lsoda(
                         address, x, grid[first[k] : first[k + 1]], theta[i], rtol, ATOL * rtol,
                         100000,
                     )  # fmt: skip

@@ -49,9 +49,7 @@ class Work:
         self.x = ca.SX.sym("x", self.n)
         self.p = ca.SX.sym("p", problem.n_theta)
         back = [place[i] for i in range(self.n)]
-        whole = ca.Function(
-            "all", [problem.x, problem.theta], [problem.ode, problem.y, problem.x0]
-        )
+        whole = ca.Function("all", [problem.x, problem.theta], [problem.ode, problem.y, problem.x0])
         ode, y, x0 = whole(self.x[back], self.p)
         self.ode = ca.densify(ode)[order.tolist()]
         self.y, self.x0 = ca.densify(y), ca.densify(x0)[order.tolist()]

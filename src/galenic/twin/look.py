@@ -16,6 +16,8 @@ from galenic.inference.belief import Belief
 from galenic.inference.estimator import Forecast, Schedule
 from galenic.signals import Action, Compute
 from galenic.twin.acting import limits_si
+from galenic.twin.alarm.state import TO_ACKNOWLEDGE
+from galenic.twin.alarms import Alarm
 from galenic.twin.foresight import Feedback, Question, planned
 from galenic.twin.level import Level
 from galenic.twin.work import foretell
@@ -280,3 +282,18 @@ def status(twin: Twin) -> dict[str, Any]:
         "bypasses": [dict(vars(b)) for b in twin.fold.bypasses if b.covers(twin.now)],
         "lots": twin.lots(),
     }
+
+
+def standing(twin: Twin) -> list[Alarm]:
+    """All alarms of a twin that are not normal, the worst first."""
+    return twin.alarms.standing()
+
+
+def alarm_rules(twin: Twin) -> list[Alarm]:
+    """All declared alarms of a twin, those that are normal included."""
+    return twin.alarms.rules()
+
+
+def unacknowledged(twin: Twin) -> list[str]:
+    """The keys of the alarms that nobody has acknowledged."""
+    return [a.key for a in twin.alarms.standing() if a.state in TO_ACKNOWLEDGE]

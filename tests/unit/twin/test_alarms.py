@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from galenic.clock import SECOND, ManualClock
+from galenic.app.permissions import Caller
+from galenic.app.session import Session
+from galenic.clock import SECOND, ManualClock, to_iso
 from galenic.connect.memory import MemoryConnector
-from galenic.errors import DataError
+from galenic.errors import DataError, NotPermitted
 from galenic.records import open_site
 from galenic.signals import Alert, Command, Compute, Computed, Quality, Sample, Tick
 from galenic.twin.alarm.rule import AlarmRule, AlarmRules, derived_priority
@@ -297,9 +299,25 @@ def test_every_transition_is_in_the_ledger(tmp_path):
             moment = at(second)
             await runner.submit(Sample("Tank.Out", value, "", moment, moment), "tank-1")
             await runner.submit(Tick(moment), "tank-1")
-        given = {"key": "high"}
-        seen = Command("acknowledge", at(2), "Ann", "feed lowered", given)
-        await runner.submit(seen, "tank-1")
+        session = Session(runner.store, runner)
+        ann, eve = Caller("Ann", ("operator",)), Caller("Eve", ("engineer",))
+
+        async def call(who, name, **arguments):
+            job = await asyncio.to_thread(session.call, f"twins.{name}", arguments, who)
+            return job.outcome()
+
+        (listed,) = (await call(ann, "alarms")).tables
+        assert (listed["alarm"], listed["action"]) == (["high"], ["lower it"])
+        await call(ann, "acknowledge_all", twin="tank-1", reason="feed lowered")
+        with pytest.raises(NotPermitted, match="operator does not allow"):
+            await call(ann, "out_of_service", twin="tank-1", key="high", reason="probe is cleaned")
+        await call(eve, "out_of_service", twin="tank-1", key="high", reason="probe is cleaned")
+        (rules,) = (await call(ann, "alarm_rules", twin="tank-1")).tables
+        assert rules["state"] == ["out of service"]
+        judged = await call(ann, "alarm_performance", start=to_iso(at(0)), stop=to_iso(at(3600)))
+        assert judged.values["annunciated"].value == 1
+        (history,) = (await call(ann, "alarm_history", alarm="high")).tables
+        assert history["who"] == ["Eve", "Ann", "", ""]
         await runner.stop()
 
     asyncio.run(run())
@@ -309,8 +327,9 @@ def test_every_transition_is_in_the_ledger(tmp_path):
         ("unacknowledged", "", ""),
         ("returned, unacknowledged", "", ""),
         ("normal", "Ann", "feed lowered"),
+        ("out of service", "Eve", "probe is cleaned"),
     ]
-    assert [e.detail["time"] for e in told] == [at(1), at(2), at(2)]
+    assert [e.detail["time"] for e in told] == [at(1), at(2), at(2), at(2)]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,5 +1,17 @@
 """The services on live twins, for the service index."""
 
+from galenic.stages.twins.alarming import (
+    acknowledge_all,
+    alarm_history,
+    alarm_performance,
+    alarm_rules,
+    alarms,
+    in_service,
+    out_of_service,
+    reset_alarm,
+    shelve,
+    unshelve,
+)
 from galenic.stages.twins.looking import (
     estimates,
     forecast,
@@ -26,7 +38,12 @@ from galenic.stages.twins.telling import (
 
 __all__ = [
     "acknowledge",
+    "acknowledge_all",
     "action",
+    "alarm_history",
+    "alarm_performance",
+    "alarm_rules",
+    "alarms",
     "approve",
     "bypass",
     "correct",
@@ -36,12 +53,17 @@ __all__ = [
     "evolve",
     "forecast",
     "history",
+    "in_service",
     "level",
     "note",
+    "out_of_service",
     "proposal",
     "reject",
+    "reset_alarm",
     "setpoint",
+    "shelve",
     "status",
     "target",
+    "unshelve",
     "what_if",
 ]

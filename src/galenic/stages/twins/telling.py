@@ -24,7 +24,7 @@ from galenic.twin.service import (
 Minutes = Annotated[float, In("min", lower=1, upper=1440)]
 
 
-def _command(run: Run, twin: str, name: str, reason: str, **arguments: Any) -> Result:
+def command(run: Run, twin: str, name: str, reason: str, **arguments: Any) -> Result:
     """Give a command to a twin and say what came of it."""
     from galenic.signals import Command
 
@@ -75,7 +75,7 @@ def level(
     tags : list of str
         Only these writable bindings; all if left out.
     """
-    return _command(run, twin.id, "level", reason, level=to, tags=list(tags))
+    return command(run, twin.id, "level", reason, level=to, tags=list(tags))
 
 
 @service("Set a target", stage="twins", effect="act", role="operator")
@@ -89,7 +89,7 @@ def target(twin: OneTwin, quantity: str, to: Setting, reason: Reason, run: Run) 
     to : setting
         The aim, as "10 %", or a number in the declared unit.
     """
-    return _command(run, twin.id, "target", reason, quantity=quantity, value=to)
+    return command(run, twin.id, "target", reason, quantity=quantity, value=to)
 
 
 @service("Write a setpoint", stage="twins", effect="act", role="operator")
@@ -103,7 +103,7 @@ def setpoint(twin: OneTwin, tag: str, to: Setting, reason: Reason, run: Run) -> 
     to : setting
         The value, as "12.4 kg/h", or a number in the tag's unit.
     """
-    return _command(run, twin.id, "setpoint", reason, tag=tag, value=to)
+    return command(run, twin.id, "setpoint", reason, tag=tag, value=to)
 
 
 @service("Approve a move that waits", stage="twins", effect="act", role="operator")
@@ -115,7 +115,7 @@ def approve(twin: OneTwin, key: str, reason: Reason, run: Run) -> Result:
     key : str
         The move, as twins proposal lists it.
     """
-    return _command(run, twin.id, "approve", reason, key=key)
+    return command(run, twin.id, "approve", reason, key=key)
 
 
 @service("Reject a move that waits", stage="twins", effect="act", role="operator")
@@ -127,7 +127,7 @@ def reject(twin: OneTwin, key: str, reason: Reason, run: Run) -> Result:
     key : str
         The move, as twins proposal lists it.
     """
-    return _command(run, twin.id, "reject", reason, key=key)
+    return command(run, twin.id, "reject", reason, key=key)
 
 
 @service("Bypass a sensor", stage="twins", effect="act", role="operator")
@@ -141,7 +141,7 @@ def bypass(twin: OneTwin, tag: str, reason: Reason, minutes: Minutes = 60.0, *, 
     minutes : float [min]
         How long; a day at most.
     """
-    return _command(run, twin.id, "bypass", reason, tag=tag, minutes=minutes / 60.0)
+    return command(run, twin.id, "bypass", reason, tag=tag, minutes=minutes / 60.0)
 
 
 @service("End a bypass", stage="twins", effect="act", role="operator")
@@ -153,7 +153,7 @@ def end_bypass(twin: OneTwin, tag: str, reason: Reason, run: Run) -> Result:
     tag : str
         The sensor.
     """
-    return _command(run, twin.id, "end-bypass", reason, tag=tag)
+    return command(run, twin.id, "end-bypass", reason, tag=tag)
 
 
 @service("Acknowledge an alarm", stage="twins", effect="act", role="operator")
@@ -167,7 +167,7 @@ def acknowledge(twin: OneTwin, key: str, reason: Reason = "seen", *, run: Run) -
     reason : str
         What is done about it.
     """
-    return _command(run, twin.id, "acknowledge", reason, key=key)
+    return command(run, twin.id, "acknowledge", reason, key=key)
 
 
 @service("Write a note", stage="twins", effect="act", role="operator")
@@ -179,7 +179,7 @@ def note(twin: OneTwin, text: str, run: Run) -> Result:
     text : str
         The note.
     """
-    return _command(run, twin.id, "note", "note", text=text)
+    return command(run, twin.id, "note", "note", text=text)
 
 
 @service("Change parameters or version", stage="twins", effect="act", role="engineer")
@@ -203,7 +203,7 @@ def evolve(
     arguments: dict[str, Any] = {"values": dict(values)} if values else {}
     if definition:
         arguments["definition"] = definition
-    return _command(run, twin.id, "evolve", reason, **arguments)
+    return command(run, twin.id, "evolve", reason, **arguments)
 
 
 @service("Enter a value by hand", stage="twins", effect="act", role="operator")

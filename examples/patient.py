@@ -48,7 +48,9 @@ def main(picture: str = "patient.png") -> None:
         "doses": [dict(zip(("time", "amount", "duration"), row, strict=True)) for row in DOSES],
         "levels": [dict(zip(("time", "level"), row, strict=True)) for row in LEVELS],
     }
-    advice = advise_dose(clcr="34 mL/min", weight="62 kg", next_dose="46 h", **tables)
+    advice = advise_dose(
+        covariates={"CLcr": "34 mL/min", "weight": "62 kg"}, next_dose="46 h", **tables
+    )
     print(advice.text)
     for name in ("AUC24", "trough", "peak"):
         value = advice.values[name]

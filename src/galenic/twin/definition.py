@@ -38,6 +38,9 @@ SHOWN = (
 BUILT_IN: dict[str, str] = {
     "tablet-line": "galenic.stages.manufacturing.twin:tablet_line",
     "patient": "galenic.stages.clinical.twin:patient",
+    "patient-gentamicin": "galenic.stages.clinical.twin:gentamicin_patient",
+    "patient-infliximab": "galenic.stages.clinical.twin:infliximab_patient",
+    "patient-tobramycin": "galenic.stages.clinical.twin:tobramycin_patient",
     "press-record": "galenic.stages.manufacturing.press_record.definition:press_record",
 }
 

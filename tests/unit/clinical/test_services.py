@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from galenic.errors import DataError
+from galenic.errors import DataError, ModelError
+from galenic.library.pk.populations import population
 from galenic.stages.clinical.case import of_tables, of_twin
 from galenic.stages.clinical.practice import PRACTICE
 from galenic.stages.clinical.services import (
@@ -21,7 +22,6 @@ from galenic.stages.clinical.services import (
 )
 from galenic.stages.clinical.shown import LABEL
 from galenic.stages.clinical.twin import DEFINITIONS, gentamicin_patient, patient
-from galenic.twin.arguments import ArgumentError
 from galenic.twin.example import tank
 from galenic.twin.level import Level
 from galenic.twin.result import Column, Table
@@ -29,7 +29,7 @@ from galenic.twin.twin import Twin
 
 DOSES = "time,amount,duration\n0,1900,1\n22.2,1750,1"
 LEVELS = "time,level\n12,14.8\n37.5,22.5"
-PERSON = {"clcr": "34 mL/min", "weight": "62 kg"}
+PERSON = {"covariates": {"CLcr": "34 mL/min", "weight": "62 kg"}}
 TOLD = PERSON | {"doses": DOSES, "levels": LEVELS}
 
 
@@ -105,7 +105,10 @@ def test_an_infusion_that_runs_is_waited_for():
     ("changes", "why"),
     [
         ({"levels": None}, "no level was measured yet"),
-        ({"weight": "250 kg"}, "outside of the population (35 to 180 kg)"),
+        (
+            {"covariates": {"CLcr": "34 mL/min", "weight": "250 kg"}},
+            "outside of the population (35 to 180 kg)",
+        ),
         ({"levels": "time,level\n12,149\n13,0.5"}, "sd from its fit"),
         ({"auc_low": 400, "auc_high": 401}, "no regimen meets the targets"),
     ],
@@ -128,7 +131,7 @@ def test_a_first_dose_by_covariates_is_possible_when_asked_for():
 
 def test_gentamicin_is_dosed_by_peak_and_trough():
     result = advise_dose(
-        clcr="68 mL/min", weight="63 kg", drug="gentamicin",
+        covariates={"CLcr": "68 mL/min", "weight": "63 kg"}, drug="gentamicin",
         doses="time,amount,duration\n0,180,0.5", levels="time,level\n1,9\n11,2",
     )  # fmt: skip
 
@@ -155,7 +158,8 @@ def test_forecast_of_planned_doses():
         (fit_patient, {"doses": "time,amount,duration\n0,-5,1"}, "a dose of -5"),
         (fit_patient, {"doses": "time,amount,duration\n0,5,-1"}, "a duration of -3600"),
         (advise_dose, {"next_dose": "30 h"}, "30 h"),
-        (advise_dose, {"weight": None}, "neither a twin nor a patient"),
+        (advise_dose, {"covariates": None}, "neither a twin nor a patient"),
+        (advise_dose, {"covariates": {"CLcr": "34 mL/min"}}, "weight not told"),
         (forecast_levels, {"planned": "time,amount,duration\n49,750,1"}, "a dose at 49 h"),
     ],
 )
@@ -166,16 +170,17 @@ def test_wrong_tables_name_the_row(call, changes, message):
     assert caught.value.where
 
 
-def test_wrong_units_are_refused_before_anything_runs():
-    with pytest.raises(ArgumentError, match="kg"):
-        fit_patient(**(TOLD | {"clcr": "34 kg"}))
+@pytest.mark.parametrize("told", [{"CLcr": "34 kg", "weight": "62 kg"}, {"clearance": 34}])
+def test_covariates_that_make_no_sense_are_refused(told):
+    with pytest.raises(ModelError, match=r"kg|clearance"):
+        fit_patient(**(TOLD | {"covariates": told}))
 
 
 @pytest.mark.parametrize("drug", DEFINITIONS)
 def test_definitions_fit_their_models(drug):
     definition = DEFINITIONS[drug]()
 
-    definition.check(PERSON and {"CLcr": "34 mL/min", "weight": "62 kg"})
+    definition.check({c.name: c.value for c in population(drug).covariates})
 
     assert definition.identity() == DEFINITIONS[drug]().identity()
     assert not any(b.writable for b in definition.bindings)
@@ -261,7 +266,7 @@ def record(*more, creatinine=1.3):
 def test_a_record_gives_the_same_fit_as_its_tables():
     clcr = (140 - 80) * 62 / (72 * 1.3)
 
-    told = fit_patient(**TOLD | {"clcr": f"{clcr!r} mL/min"})
+    told = fit_patient(**TOLD | {"covariates": {"CLcr": clcr, "weight": 62}})
     read = fit_record(record=record())
 
     assert read["CLcr"] == pytest.approx(clcr)
@@ -299,3 +304,20 @@ def test_phenotypes_are_told_for_each_gene():
 
     assert found["CYP2C19"] == "Intermediate Metabolizer"
     assert columns(found.tables[0])["activity score"] == [None, 3.0]
+
+
+def test_tobramycin_has_the_individual_of_monolix():
+    found = fit_patient(
+        covariates={"CLcr": 80, "weight": 65}, drug="tobramycin",
+        doses="time,amount,duration\n0,500,0.5", levels="time,level\n1,25\n14,5.5",
+    )  # fmt: skip
+
+    assert found["ke"] == pytest.approx(0.12582, abs=5e-6)
+    assert found["V1"] == pytest.approx(18.213, abs=5e-4)
+
+
+def test_antibodies_against_infliximab_are_a_covariate_of_the_record():
+    person = record(observed("1751-7", -24, 4.1, "g/dL"))
+
+    with pytest.raises(DataError, match="no administration of infliximab"):
+        fit_record(record=person, drug="infliximab", covariates={"antibodies": 1})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from galenic.inference.evidence import Bundle, Observation
 from galenic.inference.map import MAP
 from galenic.library.pk.populations import (
     gentamicin_xuan_2003,
+    infliximab_fasanmade_2009,
     population,
     source,
     vancomycin_goti_2018,
@@ -163,3 +166,34 @@ def test_intervals_of_the_next_trough_hold_what_they_say():
 
     assert 0.82 <= covered <= 0.97
     assert abs(error.mean()) < 0.15
+
+
+INFLIXIMAB = [  # V13: 5 mg/kg over 2 h at day 0, 14, 42; level at 2 h, 14, 42, 98 d; half-life [d]
+    (77, 4.1, 0, 0, (106.963, 23.598, 16.317, 3.253), 12.863),
+    (77, 4.1, 1, 0, (106.712, 16.429, 7.285, 0.694), 8.818),
+    (60, 3.0, 0, 1, (107.174, 15.276, 7.344, 0.799), 9.366),
+]
+
+
+@pytest.mark.parametrize(
+    ("weight", "albumin", "antibodies", "female", "levels", "half_life"), INFLIXIMAB
+)
+def test_infliximab_has_its_published_course(
+    weight, albumin, antibodies, female, levels, half_life
+):
+    subject = infliximab_fasanmade_2009().for_subject(
+        {"weight": weight, "albumin": albumin, "antibodies": antibodies, "female": female}
+    )
+    doses = Experiment()
+    for day in (0, 14, 42):
+        doses = doses.dose("dose", f"{5 * weight} mg", at=f"{day} d", duration="2 h")
+
+    day = 86_400.0
+    run = Simulator(infliximab_fasanmade_2009().model).run(
+        doses, values=subject.values(), times=[7200.0, 14 * day, 42 * day, 98 * day, 120 * day],
+        outputs=["C"], rtol=1e-9,
+    )  # fmt: skip
+
+    assert run["C"][:4] == pytest.approx(levels, abs=6e-4)
+    terminal = math.log(run["C"][3] / run["C"][4]) / 22
+    assert math.log(2) / terminal == pytest.approx(half_life, abs=6e-4)

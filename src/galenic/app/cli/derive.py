@@ -14,7 +14,11 @@ from galenic.twin.references import ModelKind
 if TYPE_CHECKING:
     from galenic.twin.result import Result
 
-ALSO = {"duration": "--for", "values": "--set"}  # what people type for arguments of these names
+ALSO = {
+    "duration": "--for",
+    "values": "--set",
+    "covariates": "--covariate",
+}  # what people type for arguments of these names
 JSON = click.Option(["--json", "json"], is_flag=True, help="Print one JSON document.")
 OUTPUTS = ("json", "plot", "csv", "out", "models", "project")
 

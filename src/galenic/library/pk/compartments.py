@@ -103,6 +103,25 @@ class TwoCompartmentRates(Disposition):
         return infusion("180 mg", "0.5 h")
 
 
+class TwoCompartmentConstants(Disposition):
+    """Two compartments by rate constants throughout, elimination included: CL = ke V1."""
+
+    ke = Parameter(0.2, "1/h", "rate of elimination", lower=0, source="typical value")
+    k12 = Parameter(0.04, "1/h", "rate to the peripheral compartment", lower=0, source="typical")
+    k21 = Parameter(0.12, "1/h", "rate from the peripheral compartment", lower=0, source="typical")
+
+    A2 = State(0.0, "mg", "amount in the peripheral compartment", lower=0, nominal=100)
+
+    def elimination(m):
+        return m.ke * m.A1
+
+    def exchange(m):
+        return [(m.A2, m.k12 * m.A1 - m.k21 * m.A2)]
+
+    def example_experiment(m):
+        return infusion("500 mg", "0.5 h")
+
+
 class ThreeCompartment(Disposition):
     """Central, fast and slow peripheral compartment, elimination from the central one."""
 

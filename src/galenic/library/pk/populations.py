@@ -15,6 +15,7 @@ from galenic.errors import UnknownName
 from galenic.library.pk.compartments import (
     OralOneCompartment,
     TwoCompartment,
+    TwoCompartmentConstants,
     TwoCompartmentRates,
 )
 from galenic.library.pk.stages import Warfarin, WarfarinEffect
@@ -22,6 +23,10 @@ from galenic.modeling.variability import Between, Covariate, Residual
 
 GOTI = "Goti et al., Ther Drug Monit 40(2):212-221, 2018, doi:10.1097/FTD.0000000000000490"
 XUAN = "Xuan et al., Int J Antimicrob Agents, 2003, doi:10.1016/j.ijantimicag.2003.07.010"
+TOBRAMYCIN = "two-compartment teaching model of the posologyr documentation, no publication"
+FASANMADE = (
+    "Fasanmade et al., Eur J Clin Pharmacol 65:1211-1228, 2009, doi:10.1007/s00228-009-0718-4"
+)
 
 CLCR = Covariate(
     "CLcr", 62.0, "mL/min", 35.0, "creatinine clearance (Cockcroft-Gault)", lower=10.0, upper=150.0
@@ -29,6 +34,14 @@ CLCR = Covariate(
 WEIGHT = Covariate("weight", 79.0, "kg", 20.0, "body weight", lower=35.0, upper=180.0)
 DIALYSIS = Covariate(
     "dialysis", 0.0, "1", 0.0, "1 on haemodialysis, else 0", positive=False, lower=0.0, upper=1.0
+)
+ALBUMIN = Covariate("albumin", 4.1, "g/dL", 0.5, "albumin in serum", lower=2.0, upper=6.0)
+ANTIBODIES = Covariate(
+    "antibodies", 0.0, "1", 0.0, "1 with antibodies to the drug, else 0", positive=False,
+    lower=0.0, upper=1.0,
+)  # fmt: skip
+FEMALE = Covariate(
+    "female", 0.0, "1", 0.0, "1 for a woman, 0 for a man", positive=False, lower=0.0, upper=1.0
 )
 
 
@@ -76,6 +89,56 @@ def gentamicin_xuan_2003() -> Population:
             Between("k21", 0.342**0.5),
         ),
         residuals=(Residual("C", 0.237, "0.23 mg/L", "sd"),),
+    )
+
+
+@cache
+def tobramycin() -> Population:
+    """Tobramycin, a two-compartment teaching model.
+
+    ke = 0.21 (CLcr/67.8)^0.89 (weight/66.4)^-1.09 /h, V1 = 19.8 (weight/66.4)^0.80 L,
+    k12 = 0.041, k21 = 0.12 /h; variances of log ke, V1 0.08075, 0.01203; error of a level 19.8 %.
+    Source: documentation of posologyr.
+    """
+    return Population(
+        TwoCompartmentConstants(ke="0.21 1/h", V1="19.8 L", k12="0.041 1/h", k21="0.12 1/h"),
+        (CLCR, WEIGHT),
+        relations={
+            "ke": lambda typical, c: (
+                typical * (c.CLcr / "67.8 mL/min") ** 0.89 * (c.weight / "66.4 kg") ** -1.09
+            ),
+            "V1": lambda typical, c: typical * (c.weight / "66.4 kg") ** 0.80,
+        },
+        between=(Between("ke", 0.08075**0.5), Between("V1", 0.01203**0.5)),
+        residuals=(Residual("C", 0.198),),
+    )
+
+
+@cache
+def infliximab_fasanmade_2009() -> Population:
+    """Infliximab in adults with ulcerative colitis.
+
+    Two compartments; CL = 0.407 (albumin/4.1)^-1.54 (1 + 0.471 antibodies) (1 - 0.236 female) L/d,
+    V1 = 3.29 (weight/77)^0.538 (1 - 0.137 female) L, V2 = 4.13 L, Q = 7.14 L/d; variances of log
+    CL, V1 0.131, 0.048; error of a level 40.3 % and 0.0413 mg/L, variances added. Source: Fasanmade
+    et al. 2009, doi:10.1007/s00228-009-0718-4, in the reading of nlmixr2lib.
+    """
+    return Population(
+        TwoCompartment(CL="0.407 L/d", V1="3.29 L", Q="7.14 L/d", V2="4.13 L"),
+        (WEIGHT, ALBUMIN, ANTIBODIES, FEMALE),
+        relations={
+            "CL": lambda typical, c: (
+                typical
+                * (c.albumin / "4.1 g/dL") ** -1.54
+                * (1 + 0.471 * c.antibodies)
+                * (1 - 0.236 * c.female)
+            ),
+            "V1": lambda typical, c: (
+                typical * (c.weight / "77 kg") ** 0.538 * (1 - 0.137 * c.female)
+            ),
+        },
+        between=(Between("CL", 0.131**0.5), Between("V1", 0.048**0.5)),
+        residuals=(Residual("C", 0.403, "0.0413 mg/L"),),
     )
 
 
@@ -149,6 +212,8 @@ def warfarin_effect() -> Population:
 POPULATIONS: dict[str, tuple[Callable[[], Population], str]] = {
     "vancomycin": (vancomycin_goti_2018, GOTI),
     "gentamicin": (gentamicin_xuan_2003, XUAN),
+    "tobramycin": (tobramycin, TOBRAMYCIN),
+    "infliximab": (infliximab_fasanmade_2009, FASANMADE),
 }
 
 

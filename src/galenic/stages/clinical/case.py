@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from galenic.clock import nanoseconds, seconds
-from galenic.errors import DataError
+from galenic.errors import DataError, UnknownName
 from galenic.inference.belief import Array, Posterior
 from galenic.inference.estimator import Forecast, Schedule
 from galenic.inference.evidence import Bundle, Held
 from galenic.inference.map import MAP
+from galenic.library.pk.populations import population
 from galenic.signals import Action, Alert, Event, Record, Sample
+from galenic.stages.clinical.practice import PRACTICE
 from galenic.stages.clinical.twin import DEFINITIONS, level_tag
 from galenic.twin import look
 from galenic.twin.level import Level
@@ -166,7 +168,8 @@ def of_tables(
     at : float [s], optional
         Time from which is looked ahead; the last dose or level if left out.
     """
-    twin = Twin(DEFINITIONS[drug](), "case", covariates, start=0, level=Level.SHADOW)
+    told = complete(drug, covariates)
+    twin = Twin(DEFINITIONS[drug](), "case", told, start=0, level=Level.SHADOW)
     events = [*_doses(doses), *_levels(levels, drug)]
     for event, where in sorted(events, key=lambda pair: pair[0].source_time):
         _told(twin, event, where)
@@ -179,6 +182,23 @@ def of_tables(
             expected=f"a time after the last dose or level, {seconds(last) / 3600:g} h",
         )
     return _ready(drug, twin, time, 0)
+
+
+def complete(drug: str, covariates: Mapping[str, Any]) -> dict[str, Any]:
+    """All covariates of a drug's population; those that are usual may be left out."""
+    names = [c.name for c in population(drug).covariates]
+    for name in covariates:
+        if name not in names:
+            raise UnknownName.among("covariate", name, names, where=f"covariates of {drug}")
+    told = dict(PRACTICE[drug].usual) | dict(covariates)
+    missing = [c for c in population(drug).covariates if c.name not in told]
+    if missing:
+        raise DataError(
+            f"{', '.join(c.name for c in missing)} not told",
+            where=f"covariates of {drug}",
+            expected=", ".join(f"{c.name} [{c.unit}] ({c.meaning})" for c in missing),
+        )
+    return told
 
 
 def _doses(table: Any) -> list[tuple[Any, str]]:

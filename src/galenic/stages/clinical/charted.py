@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from galenic.clock import SECOND
 from galenic.connect.fhir.chart import Chart, Flag, Measurement, Medication
 from galenic.errors import DataError, UnitError
 from galenic.library.patient import body, interactions
+from galenic.library.pk.populations import population
+from galenic.stages.clinical.case import Case, complete, of_tables
+from galenic.stages.clinical.practice import PRACTICE
 from galenic.twin.result import Column, Result, Table, Value
 from galenic.units import from_si, unit, value_in
 
-if TYPE_CHECKING:
-    from galenic.stages.clinical.case import Case
-
 HOUR = 3600 * SECOND
 CONFLICT = 0.2  # relative difference of two statements of one rate that is worth a look
-UNITS = {"CLcr": "mL/min", "weight": "kg", "dialysis": "1"}
+RECORDED = ("CLcr", "weight", "albumin", "female")
 LABEL = "Decision support, not a diagnosis."
 
 
@@ -36,10 +36,8 @@ class Course:
     levels: tuple[tuple[float, float], ...]
     flags: tuple[Flag, ...]
 
-    def case(self, drug: str, covariates: Mapping[str, float]) -> Case:
+    def case(self, drug: str, covariates: Mapping[str, Any]) -> Case:
         """The patient, estimated from this course."""
-        from galenic.stages.clinical.case import of_tables
-
         doses = _table("doses", self.doses, time="h", amount="mg", duration="h")
         levels = _table("levels", self.levels, time="h", level="mg/L")
         return of_tables(drug, covariates, doses, levels)
@@ -100,20 +98,48 @@ def _dose(
     return (start - origin) / HOUR, amount, length
 
 
-def covariates(chart: Chart, drug: str, dialysis: bool, at: int) -> dict[str, float]:
-    """What the population of a drug asks for, as known at a time [ns]."""
-    weight, creatinine = (_needed(chart, name, at) for name in ("weight", "creatinine"))
-    age = chart.age(creatinine.time)
-    if age is None or not chart.sex:
-        missing = "birth date" if age is None else "sex"
+def covariates(
+    chart: Chart, drug: str, at: int, told: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the population of a drug asks for, as known at a time [ns].
+
+    What is ``told`` beside the record goes before what the record says. Covariates that are usual
+    may be missing in both.
+    """
+    found = dict(told or {})
+    for covariate in population(drug).covariates:
+        name = covariate.name
+        if name not in found and (name in RECORDED or name not in PRACTICE[drug].usual):
+            found[name] = _recorded(chart, name, covariate.unit, at)
+    return complete(drug, found)
+
+
+def _recorded(chart: Chart, name: str, its: str, at: int) -> float:
+    """One covariate from the record, in its unit."""
+    if name == "female":
+        return float(_sex(chart) == "female")
+    if name == "CLcr":
+        weight, creatinine = (_needed(chart, n, at) for n in ("weight", "creatinine"))
+        age = chart.age(creatinine.time)
+        if age is None:
+            raise DataError("no birth date", where=f"Patient/{chart.patient}", expected="an age")
+        return body.cockcroft_gault(age, weight.value, creatinine.value, _sex(chart))
+    if name not in RECORDED:
         raise DataError(
-            f"no {missing}", where=f"Patient/{chart.patient}", expected="age and sex",
-            hint="give creatinine clearance and doses in tables instead",
+            f"{name} is not read from records", where=f"Patient/{chart.patient}",
+            expected=f"{name} by the argument covariates",
         )  # fmt: skip
-    sex: Any = chart.sex
-    clearance = body.cockcroft_gault(age, weight.value, creatinine.value, sex)
-    found = {"CLcr": clearance, "weight": weight.value}
-    return found | ({"dialysis": float(dialysis)} if drug == "vancomycin" else {})
+    found = _needed(chart, name, at)
+    return float(from_si(value_in(found.value, found.unit), unit(its)))
+
+
+def _sex(chart: Chart) -> Any:
+    if not chart.sex:
+        raise DataError(
+            "no sex", where=f"Patient/{chart.patient}", expected="male or female",
+            hint="give the covariates that follow from it yourself",
+        )  # fmt: skip
+    return chart.sex
 
 
 def _needed(chart: Chart, name: str, at: int) -> Measurement:

@@ -13,9 +13,14 @@ from galenic.twin.service import (
     Run,
     Table,
     Value,
+    Values,
     service,
 )
 
+Drug = Annotated[
+    Literal["vancomycin", "gentamicin", "tobramycin", "infliximab"],
+    Help("The drug; it names population, usual doses and usual targets."),
+]
 Record = Annotated[File, Help("FHIR R4 bundle of one patient (JSON).")]
 
 
@@ -36,8 +41,8 @@ def read_record(record: Record) -> Result:
 @service("Fit a patient from a health record", stage="clinical")
 def fit_record(
     record: Record,
-    drug: Literal["vancomycin", "gentamicin"] = "vancomycin",
-    dialysis: bool = False,
+    drug: Drug = "vancomycin",
+    covariates: Values | None = None,
     infusion: Duration | None = None,
     *,
     run: Run,
@@ -46,23 +51,26 @@ def fit_record(
 
     Parameters
     ----------
-    drug : choice
-        The drug; it names the population.
-    dialysis : bool
-        Whether the patient is on haemodialysis; records do not tell it reliably.
+    covariates : mapping
+        What the record does not tell, such as dialysis=1; it goes before what the record says.
     infusion : duration
         Length of infusions of which the record tells no end; such doses are refused if left out.
     """
     from galenic.connect.fhir.reading import read_chart
+    from galenic.library.pk.populations import population
     from galenic.stages.clinical import charted, shown
 
     chart = read_chart(record.read())
     told = charted.course(chart, drug, infusion)
-    covariates = charted.covariates(chart, drug, dialysis, told.last)
+    known = charted.covariates(chart, drug, told.last, covariates)
     run.progress(0.4, "fit")
-    found = shown.fit(told.case(drug, covariates))
+    found = shown.fit(told.case(drug, known))
     tables = [*found.tables, *charted.doubts((*chart.flags, *told.flags))]
-    values = {name: Value(v, charted.UNITS[name]) for name, v in covariates.items()}
+    units = {c.name: c.unit for c in population(drug).covariates}
+    values = {
+        name: Value(value, units[name]) if isinstance(value, float) else Value(str(value))
+        for name, value in known.items()
+    }
     return Result(found.text, {**values, **found.values}, tables, found.plots)
 
 

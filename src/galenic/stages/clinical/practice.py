@@ -1,12 +1,14 @@
 """What is usual for a drug: doses that can be prepared, targets, limits. All can be overridden.
 
 Targets of vancomycin: Rybak et al., Am J Health Syst Pharm 77:835-864, 2020,
-doi:10.1093/ajhp/zxaa036 (AUC24/MIC 400-600). The rest is general practice, not of a guideline.
+doi:10.1093/ajhp/zxaa036 (AUC24/MIC 400-600). The rest is from general knowledge, not of a
+guideline, and is there to be replaced.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from galenic.decision.dosing import Limit, Target
 
@@ -26,6 +28,10 @@ class Practice:
     limits : tuple of Limit
     course : float [h]
         After how long exposure is judged.
+    highest : float [mg/L]
+        Levels above it are not plausible.
+    usual : mapping of covariate to float
+        Covariates that need not be told, with what is then taken.
     """
 
     step: float
@@ -38,6 +44,8 @@ class Practice:
     by_mic: tuple[str, ...]
     limits: tuple[Limit, ...]
     course: float
+    highest: float
+    usual: Mapping[str, float] = field(default_factory=dict)
 
     def amounts(self, step: float, largest: float) -> list[str]:
         """The doses [mg] that can be prepared."""
@@ -72,6 +80,8 @@ PRACTICE = {
         by_mic=("AUC24",),
         limits=(Limit("AUC24", 700.0, 0.2),),
         course=48.0,
+        highest=150.0,
+        usual={"dialysis": 0.0},
     ),
     "gentamicin": Practice(
         step=40.0,
@@ -84,5 +94,33 @@ PRACTICE = {
         by_mic=("peak",),
         limits=(Limit("trough", 2.0, 0.1),),
         course=72.0,
+        highest=60.0,
+    ),
+    "tobramycin": Practice(
+        step=40.0,
+        largest=800.0,
+        daily=800.0,
+        intervals=(24.0, 36.0, 48.0),
+        infusions=(0.5, 1.0),
+        rate=1600.0,
+        targets={"peak": (8.0, 20.0), "trough": (0.0, 1.0)},
+        by_mic=("peak",),
+        limits=(Limit("trough", 2.0, 0.1),),
+        course=72.0,
+        highest=80.0,
+    ),
+    "infliximab": Practice(
+        step=100.0,
+        largest=1500.0,
+        daily=1500.0,
+        intervals=(672.0, 1008.0, 1344.0),
+        infusions=(2.0,),
+        rate=750.0,
+        targets={"trough": (5.0, 10.0)},
+        by_mic=(),
+        limits=(),
+        course=4032.0,
+        highest=1000.0,
+        usual={"antibodies": 0.0},
     ),
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from galenic.stages.clinical.diabetes import insulin_day
-from galenic.stages.clinical.intake import fit_record, gene_phenotypes, read_record
+from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
 from galenic.twin.service import (
     Columns,
     Duration,
@@ -18,6 +18,7 @@ from galenic.twin.service import (
     Table,
     TwinRef,
     Value,
+    Values,
     service,
 )
 
@@ -38,13 +39,13 @@ Doses = Annotated[
 Levels = Annotated[
     Table, Columns(time="h", level="mg/L"), Help("Levels measured: time [h], level [mg/L].")
 ]
-Clearance = Annotated[float, In("mL/min", lower=1, upper=300), Help("Creatinine clearance.")]
-Weight = Annotated[float, In("kg", lower=1, upper=400), Help("Body weight.")]
-Drug = Annotated[
-    Literal["vancomycin", "gentamicin"],
-    Help("The drug; it names population, usual doses and usual targets."),
+Known = Annotated[
+    Values,
+    Help(
+        "What is known of the patient, as CLcr='34 mL/min'. Vancomycin: CLcr, weight, dialysis; "
+        "gentamicin, tobramycin: CLcr, weight; infliximab: weight, albumin, antibodies, female."
+    ),
 ]
-Dialysis = Annotated[bool, Help("Whether the patient is on haemodialysis.")]
 SomeTwin = Annotated[
     TwinRef, Help("Id of the patient's twin; the patient is told by tables if left out.")
 ]
@@ -57,19 +58,17 @@ DRAWS = 300
 
 @service("Fit a patient", stage="clinical")
 def fit_patient(
-    clcr: Clearance,
-    weight: Weight,
+    covariates: Known,
     doses: Doses,
     levels: Levels,
     drug: Drug = "vancomycin",
-    dialysis: Dialysis = False,
     *,
     run: Run,
 ) -> Result:
     """Estimate a patient's own kinetics from doses and levels (maximum a posteriori)."""
     from galenic.stages.clinical import shown
 
-    case = Person(drug, clcr, weight, dialysis, doses, levels).case()
+    case = Person(drug, covariates, doses, levels).case()
     run.progress(0.7, "draw")
     return shown.fit(case)
 
@@ -81,10 +80,8 @@ def forecast_levels(
     horizon: Duration = 172_800.0,
     doses: Doses | None = None,
     levels: Levels | None = None,
-    clcr: Clearance | None = None,
-    weight: Weight | None = None,
+    covariates: Known | None = None,
     drug: Drug = "vancomycin",
-    dialysis: Dialysis = False,
     *,
     run: Run,
 ) -> Result:
@@ -102,7 +99,7 @@ def forecast_levels(
     from galenic.decision.exposure import Course, common_step, respond
     from galenic.stages.clinical import shown
 
-    case = _case(run, twin, None, Person(drug, clcr, weight, dialysis, doses, levels))
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels))
     plan = _planned(planned, horizon)
     times = [t for dose in plan for t in (dose[0], dose[2])]
     step = common_step([*times, 1800.0, horizon])
@@ -125,10 +122,8 @@ def advise_dose(
     at: Moment | None = None,
     doses: Doses | None = None,
     levels: Levels | None = None,
-    clcr: Clearance | None = None,
-    weight: Weight | None = None,
+    covariates: Known | None = None,
     drug: Drug = "vancomycin",
-    dialysis: Dialysis = False,
     next_dose: Duration | None = None,
     auc_low: Area | None = None,
     auc_high: Area | None = None,
@@ -182,7 +177,7 @@ def advise_dose(
     from galenic.stages.clinical.practice import PRACTICE
 
     start = at if twin is not None else next_dose
-    case = _case(run, twin, start, Person(drug, clcr, weight, dialysis, doses, levels))
+    case = _case(run, twin, start, Person(drug, covariates, doses, levels))
     usual = PRACTICE[case.drug]
     wanted = {
         "AUC24": (_declared(auc_low, "mg*h/L"), _declared(auc_high, "mg*h/L")),
@@ -264,9 +259,7 @@ class Person:
     """A patient as the arguments of a service tell of one; values are SI."""
 
     drug: str
-    clcr: float | None
-    weight: float | None
-    dialysis: bool
+    covariates: Values | None
     doses: Table | None
     levels: Table | None
 
@@ -275,20 +268,13 @@ class Person:
         from galenic.errors import DataError
         from galenic.stages.clinical.case import of_tables
 
-        if self.clcr is None or self.weight is None:
+        if self.covariates is None:
             raise DataError(
                 "neither a twin nor a patient is given",
-                where="argument clcr" if self.clcr is None else "argument weight",
-                expected="twin, or clcr and weight with doses and levels",
+                where="argument covariates",
+                expected="twin, or covariates with doses and levels",
             )
-        covariates = {
-            "CLcr": _declared(self.clcr, "mL/min"),
-            "weight": _declared(self.weight, "kg"),
-            "dialysis": float(self.dialysis),
-        }
-        if self.drug != "vancomycin":
-            del covariates["dialysis"]
-        return of_tables(self.drug, covariates, self.doses, self.levels, at)
+        return of_tables(self.drug, self.covariates, self.doses, self.levels, at)
 
 
 def _case(run: Run, twin: TwinRef | None, at: Any, person: Person) -> Any:

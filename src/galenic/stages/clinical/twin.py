@@ -12,8 +12,9 @@ from typing import Any
 
 from galenic.inference.estimator import Estimator, Noise
 from galenic.inference.map import MAP
-from galenic.library.pk.populations import gentamicin_xuan_2003, vancomycin_goti_2018
-from galenic.modeling.variability import Population
+from galenic.library.pk.populations import population
+from galenic.modeling.variability import Covariate
+from galenic.stages.clinical.practice import PRACTICE
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import Estimation, TwinDefinition
 from galenic.twin.fold import FoldRules
@@ -22,11 +23,15 @@ from galenic.twin.level import Level
 DAY = 86_400.0
 STAY = 30 * DAY  # how far back doses and levels may be told or amended
 
-COVARIATES = (
-    Binding("Patient.CLcr", "CLcr", "mL/min", MANUAL, plausible=(1, 300), level=Level.SHADOW),
-    Binding("Patient.Weight", "weight", "kg", MANUAL, plausible=(1, 400), level=Level.SHADOW),
-    Binding("Patient.Dialysis", "dialysis", "1", MANUAL, plausible=(0, 1), level=Level.SHADOW),
-)
+PLAUSIBLE = {
+    "CLcr": ("Patient.CLcr", (1, 300)),
+    "weight": ("Patient.Weight", (1, 400)),
+    "dialysis": ("Patient.Dialysis", (0, 1)),
+    "albumin": ("Patient.Albumin", (0.5, 8)),
+    "antibodies": ("Patient.Antibodies", (0, 1)),
+    "female": ("Patient.Female", (0, 1)),
+}
+"""Tag of each covariate, and the range of what can be, in the covariate's unit."""
 
 
 def level_tag(drug: str) -> str:
@@ -40,31 +45,39 @@ def level_tag(drug: str) -> str:
     return f"Level.{drug.capitalize()}"
 
 
-def followed(drug: str, population: Population, highest: float) -> TwinDefinition:
-    """The definition of the twin of a patient on ``drug``; levels above ``highest`` [mg/L] are
-    rejected as not plausible.
+def followed(drug: str) -> TwinDefinition:
+    """The definition of the twin of a patient on ``drug``.
 
     The error of a level is the population's, at the level that is expected; the binding only says
     that the laboratory reports steps of 0.1 mg/L.
     """
-    names = [covariate.name for covariate in population.covariates]
+    subject = population(drug)
     levels = Binding(
-        level_tag(drug), "C", "mg/L", MANUAL, plausible=(0, highest), resolution=0.1,
-        level=Level.SHADOW,
+        level_tag(drug), "C", "mg/L", MANUAL, plausible=(0, PRACTICE[drug].highest),
+        resolution=0.1, level=Level.SHADOW,
     )  # fmt: skip
+    shown = [term.parameter for term in subject.between][:2]
     return TwinDefinition(
         name="patient" if drug == "vancomycin" else f"patient-{drug}",
         version="1",
-        model=population,
-        bindings=(levels, *(b for b in COVARIATES if b.quantity in names)),
-        estimator=Estimation(estimator, MAP.settings(population, population.flatten())),
+        model=subject,
+        bindings=(levels, *(_told(covariate) for covariate in subject.covariates)),
+        estimator=Estimation(estimator, MAP.settings(subject, subject.flatten())),
         services=("clinical.advise_dose", "clinical.forecast_levels"),
-        shown=("C", "individual.CL", "individual.V1", "AUC"),
+        shown=("C", *(f"individual.{path}" for path in shown), "AUC"),
         fold=FoldRules(lateness=STAY, checkpoint=0.0, future=60.0),
         tick=10.0,
         history=STAY,
         horizon=2 * DAY,
         every=1800.0,
+    )
+
+
+def _told(covariate: Covariate) -> Binding:
+    """A covariate that is entered by hand."""
+    tag, plausible = PLAUSIBLE[covariate.name]
+    return Binding(
+        tag, covariate.name, covariate.unit, MANUAL, plausible=plausible, level=Level.SHADOW
     )
 
 
@@ -75,12 +88,27 @@ def estimator(system: Any, noise: Noise, **settings: Any) -> Estimator:
 
 def patient() -> TwinDefinition:
     """The twin of a patient on vancomycin."""
-    return followed("vancomycin", vancomycin_goti_2018(), 150.0)
+    return followed("vancomycin")
 
 
 def gentamicin_patient() -> TwinDefinition:
     """The twin of a patient on gentamicin."""
-    return followed("gentamicin", gentamicin_xuan_2003(), 60.0)
+    return followed("gentamicin")
 
 
-DEFINITIONS = {"vancomycin": patient, "gentamicin": gentamicin_patient}
+def tobramycin_patient() -> TwinDefinition:
+    """The twin of a patient on tobramycin."""
+    return followed("tobramycin")
+
+
+def infliximab_patient() -> TwinDefinition:
+    """The twin of a patient on infliximab."""
+    return followed("infliximab")
+
+
+DEFINITIONS = {
+    "vancomycin": patient,
+    "gentamicin": gentamicin_patient,
+    "tobramycin": tobramycin_patient,
+    "infliximab": infliximab_patient,
+}

@@ -204,6 +204,41 @@ def history_merges_late_rows_and_versions(opener: Opener, folder: Path) -> None:
     store.close()
 
 
+def taken_samples_are_journalled_and_filed(opener: Opener, folder: Path) -> None:
+    """What is taken in bulk reads as if it had come one by one: journal, history, latest."""
+    values = [1.5, -0.0, float("nan"), float("inf"), True, False, None, "text", 7, 2**53]
+    samples = [
+        Sample(f"T{i % 7}", values[i % len(values)], "K", (i // 7) * SECOND, i, i % 3, i, f"k{i}")
+        for i in range(120)
+    ]
+    store = opener(folder)
+    with store.transaction() as tx:
+        offsets = tx.take(samples, 5)
+        tx.applied("one", [*offsets[50:], *offsets[:3]], 5)
+    _hold(offsets == range(1, 121), "offsets are not consecutive")
+    store.close()
+    store = opener(folder)
+    _hold(repr([s for _, s in store.journal_read()]) == repr(samples), "the journal changed")
+    part = [(offset, repr(s)) for offset, s in store.journal_read(60, 63)]
+    _hold(part == [(at, repr(samples[at - 1])) for at in (60, 61, 62)], "a range is not its part")
+    applied = [repr(s) for _, s in store.applied_read("one")]
+    _hold(applied == [repr(s) for s in (*samples[50:], *samples[:3])], "not the order applied")
+    _hold(store.latest(["T0"])["T0"].source_key == "k119", "latest is not the newest")
+    _hold(store.locate("k33") == ("T5", 4 * SECOND), "a sample is not found by its key")
+    with store.transaction() as tx:
+        tx.correct(Correction("k33", 9.0, "K", 91 * SECOND, "ann", "typo"), "T5", 4 * SECOND)
+    before = store.history([f"T{i}" for i in range(7)], 0, 60 * SECOND, versions="all")
+    _hold(before.num_rows == 121, "history has not every sample")
+    buckets = store.history("T1", 0, 60 * SECOND, every=5 * SECOND)
+    store.seal(100 * SECOND, 1)
+    after = store.history([f"T{i}" for i in range(7)], 0, 60 * SECOND, versions="all")
+    _hold(repr(before.to_pylist()) == repr(after.to_pylist()), "sealing changed the history")
+    sealed = store.history("T1", 0, 60 * SECOND, every=5 * SECOND)
+    _hold(repr(buckets.to_pylist()) == repr(sealed.to_pylist()), "sealing changed the buckets")
+    _hold(store.verify().ok and store.verify().rows == 121, "the records do not verify")
+    store.close()
+
+
 def artefacts_are_their_content(opener: Opener, folder: Path) -> None:
     """The same bytes are one artefact with one ledger entry."""
     store = opener(folder)
@@ -258,6 +293,7 @@ CHECKS: tuple[Callable[[Opener, Path], None], ...] = (
     verify_compares_with_an_outside_head,
     latest_follows_source_time,
     history_merges_late_rows_and_versions,
+    taken_samples_are_journalled_and_filed,
     artefacts_are_their_content,
     documents_and_checkpoints_come_back,
     one_writer_at_a_time,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import DataError
+from galenic.records import journal
 from galenic.records.codec import canonical, plain
 from galenic.records.site import SiteStore
 
@@ -61,9 +62,13 @@ def _ledger_rows(store: SiteStore, stop: int) -> Rows:
 
 
 def _journal_rows(store: SiteStore, stop: int) -> Rows:
-    for offset, received, kind, body, digest in store.journal_rows(1, stop):
-        values = (offset, received, kind, body.decode(), digest.hex())
-        yield dict(zip(JOURNAL, values, strict=True))
+    for row in store.journal_rows(1, stop):
+        yield from map(_journal_row, journal.singly(row))
+
+
+def _journal_row(row: journal.Row) -> dict[str, Any]:
+    offset, received, kind, body, digest = row
+    return dict(zip(JOURNAL, (offset, received, kind, body.decode(), digest.hex()), strict=True))
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

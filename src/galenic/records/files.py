@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -70,6 +71,12 @@ def _held(path: Path) -> StorageError:
         where=str(path.parent),
         hint="send the command to the running server, or open the site with readonly=True",
     )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_file(path: Path) -> None:

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMAT = "galenic bundle 1"
+FORMAT = "galenic bundle 2"
+EARLIER = ("galenic bundle 1",)
 MANIFEST = "manifest.json"
 ZERO = "0" * 64
 LIMIT = 50
@@ -139,6 +140,16 @@ def signature_fault(facts: Facts) -> str:
     except (InvalidSignature, ValueError, TypeError, KeyError):
         return "its signature does not fit"
     return ""
+
+
+def span_of(facts: Facts | None) -> int:
+    """How many offsets a row of the journal stands for: a pack, as many as it has samples."""
+    try:
+        if facts is not None and facts["kind"] == "pack":
+            return max(1, int(json.loads(facts["body"])["count"]))
+    except (KeyError, TypeError, ValueError):
+        pass
+    return 1
 
 
 def head_of(facts: Facts, who: str) -> Head:
@@ -327,9 +338,10 @@ class Verifier:
                 expected.setdefault(claim.offset, []).append((claim.who, claim.journal))
         self._fixed(0, ZERO, 0, expected.pop(0, []))
         fixed = 0
-        for number, facts in self.lines("journal.jsonl", "journal"):
-            offset = number + 1
-            self.counts["rows"] += 1
+        for _, facts in self.lines("journal.jsonl", "journal"):
+            span = span_of(facts)
+            offset = self._rows[0] + span
+            self.counts["rows"] += span
             digest = self._row(offset, facts)
             self._rows = (offset, digest)
             if offset in expected:
@@ -345,7 +357,8 @@ class Verifier:
         """Check one row; the hash that the next one is chained to."""
         if facts is None:
             return ""
-        place, previous = f"row {offset}", self._rows[1]
+        first, previous = self._rows[0] + 1, self._rows[1]
+        place = f"row {offset}" if first == offset else f"rows {first} to {offset}"
         try:
             head = struct.pack(">qq", facts["offset"], facts["received"])
             body = facts["kind"].encode() + b"\0" + facts["body"].encode()
@@ -387,7 +400,7 @@ class Verifier:
             manifest = json.loads((self.folder / MANIFEST).read_bytes())
             files = {one["name"]: one for one in manifest["files"]}
             head = Head("the manifest", **manifest["head"])
-            if manifest["format"] != FORMAT:
+            if manifest["format"] not in (FORMAT, *EARLIER):
                 raise ValueError(f"format {manifest['format']!r}")
             site = manifest["site"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

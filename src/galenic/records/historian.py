@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from galenic.errors import DataError, StorageError
-from galenic.identity import content_hash
-from galenic.records.files import sync_file, sync_folder
+from galenic.packs import NUMBER, TEXT, TRUTH, WHOLE, Columns
+from galenic.records.files import file_hash, sync_file, sync_folder
 from galenic.records.sql import Connection
 from galenic.records.store import Segment
 from galenic.signals import Sample
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "segments"
 ROW_GROUP = 50_000
+SEGMENT_ROWS = 2_000_000  # of packs that one seal takes
 
 Row = tuple[int, int, int, float | None, str | None, str, int, int, int, str | None]
 """The values of `COLUMNS`."""
@@ -101,6 +105,105 @@ def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
     )
 
 
+def newest_of(columns: Columns, name_id: Callable[[str], int]) -> list[Row]:
+    """Rows of the newest sample of each tag in a pack; of several at one time the last to come."""
+    order = np.argsort(columns.time, kind="stable")
+    newest = dict(zip(columns.tag[order].tolist(), order.tolist(), strict=True))
+    values = columns.values() if columns.type.any() else None
+    units = [name_id(unit) for unit in columns.units]
+    found = []
+    for tag, i in newest.items():
+        value = float(columns.value[i]) if values is None else values[i]
+        number, text, kind = _stored(value) if type(value) is not float else _stored_number(value)
+        key = columns.keys if isinstance(columns.keys, str) else columns.keys[i]
+        found.append(
+            (
+                name_id(columns.tags[tag]),
+                int(columns.time[i]),
+                int(columns.received[i]),
+                number,
+                text,
+                kind,
+                int(columns.quality[i]),
+                int(columns.status[i]),
+                units[int(columns.unit[i])],
+                key or None,
+            )
+        )
+    return found
+
+
+def packed_table(columns: Columns, sequence: int) -> pa.Table:
+    """A pack as Arrow, its samples numbered from ``sequence`` on."""
+    import pyarrow as pa
+
+    count, schema = len(columns), arrow_schema()
+    is_number = (columns.type == NUMBER) | (columns.type == WHOLE)
+    texts = np.full(count, None, dtype=object)
+    texts[columns.type == TEXT] = columns.texts
+    keys = [columns.keys] * count if isinstance(columns.keys, str) else columns.keys
+
+    def words(positions: Any, names: list[str]) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(positions.astype(np.int32)), names)
+
+    def none(kind: Any) -> Any:
+        return pa.nulls(count, kind)
+
+    arrays = [
+        pa.array(np.arange(sequence, sequence + count)),
+        words(columns.tag, columns.tags),
+        pa.array(columns.time),
+        pa.array(columns.received),
+        # as the tables keep it: NaN as nothing, no sign of a zero
+        pa.array(
+            columns.value + 0.0,
+            mask=~(is_number | (columns.type == TRUTH)) | np.isnan(columns.value),
+        ),
+        pa.array(texts, pa.string()) if columns.texts else none(pa.string()),
+        words(columns.type % WHOLE, ["number", "bool", "none", "text"]),
+        pa.array(columns.quality.astype(np.int8)),
+        pa.array(columns.status),
+        words(columns.unit, columns.units),
+        pa.array([key or None for key in keys], pa.string()) if any(keys) else none(pa.string()),
+        none(schema.field("change").type),
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A pack whose samples are not in a segment yet: an entry of the table ``packs``."""
+
+    last: int
+    count: int
+    sequence: int
+    start: int
+    stop: int
+    received: int
+
+
+def hot_packs(connection: Connection, start: int, stop: int) -> list[Packed]:
+    """Packs with samples of start <= time < stop that are in no segment, in their order."""
+    rows = connection.execute(
+        "SELECT * FROM packs WHERE start < ? AND stop > ? ORDER BY last", (stop, start)
+    ).fetchall()
+    return [Packed(*row) for row in rows]
+
+
+def due_packs(connection: Connection, until: int) -> list[Packed]:
+    """The oldest packs that may be sealed: all before ``until`` [ns], or received before it."""
+    rows = connection.execute(
+        "SELECT * FROM packs WHERE stop <= ? OR received < ? ORDER BY last", (until, until)
+    ).fetchall()
+    found, count = [], 0
+    for row in rows:
+        found.append(Packed(*row))
+        count += found[-1].count
+        if count >= SEGMENT_ROWS:
+            break
+    return found
+
+
 def arrow_schema() -> pa.Schema:
     """Columns of a segment and of history as it is read."""
     import pyarrow as pa
@@ -149,17 +252,34 @@ def no_step(name: str) -> None:
     """Called between the steps of a seal; tests put a fault here."""
 
 
-def write_segment(
-    folder: Path, rows: list[tuple[Any, ...]], step: Callable[[str], None] = no_step
-) -> Segment:
-    """Write rows to a durable file under its final name; not registered yet."""
+def sorted_table(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of tables together, by tag, time and arrival, as a segment has them."""
+    import duckdb
+    import pyarrow as pa
+
+    rows = pa.concat_tables(tables)  # noqa: F841 - the query reads it
+    with duckdb.connect(":memory:") as duck:
+        text = duck.sql("SELECT * FROM rows ORDER BY CAST(tag AS VARCHAR), time, sequence")
+        table = text.to_arrow_table()
+    columns = [
+        table.column(field.name).combine_chunks().dictionary_encode()
+        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(held.type)
+        else table.column(field.name)
+        for field, held in zip(arrow_schema(), table.schema, strict=True)
+    ]
+    return pa.table(columns, names=arrow_schema().names).cast(arrow_schema())
+
+
+def write_segment(folder: Path, table: pa.Table, step: Callable[[str], None] = no_step) -> Segment:
+    """Write sorted rows to a durable file under its final name; not registered yet."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
     pq.write_table(
-        hot_table(rows),
+        table,
         temporary,
         compression="zstd",
         row_group_size=ROW_GROUP,
@@ -169,19 +289,20 @@ def write_segment(
     step("written")
     sync_file(temporary)
     step("synced")
-    data = temporary.read_bytes()
-    times = [row[2] for row in rows]
-    start, stop, last = min(times), max(times) + 1, max(row[0] for row in rows)
-    digest = content_hash(data)
+    size, digest = temporary.stat().st_size, file_hash(temporary)
+    times = pc.min_max(table.column("time")).as_py()
+    start, stop, last = times["min"], times["max"] + 1, pc.max(table.column("sequence")).as_py()
     name = f"{start}-{stop}-{digest[:12]}.parquet"
     temporary.replace(target / name)
     step("renamed")
     sync_folder(target)
     step("folder synced")
-    return Segment(name, start, stop, len(rows), last, len(data), digest)
+    return Segment(name, start, stop, table.num_rows, last, size, digest)
 
 
-def register(connection: Connection, segment: Segment, until: int) -> None:
+def register(
+    connection: Connection, segment: Segment, until: int, packed: Sequence[Packed] = ()
+) -> None:
     """Enter a segment and remove its rows from the database, inside the caller's transaction."""
     connection.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(segment).values())
@@ -189,6 +310,9 @@ def register(connection: Connection, segment: Segment, until: int) -> None:
     removed = connection.execute(
         "DELETE FROM samples WHERE time < ? AND sequence <= ?", (until, segment.last)
     ).rowcount
+    for one in packed:
+        gone = connection.execute("DELETE FROM packs WHERE last = ?", (one.last,)).rowcount
+        removed += one.count * gone
     if removed != segment.rows:
         raise StorageError(
             f"a segment of {segment.rows} rows would replace {removed} rows",

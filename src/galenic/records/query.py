@@ -6,13 +6,15 @@ No DuckDB file is ever made: its writer would lock out every other process.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galenic import packs
 from galenic.errors import StorageError
-from galenic.records import historian
+from galenic.records import historian, journal
 from galenic.records.historian import FOLDER
 from galenic.records.sql import Connection
 from galenic.records.store import Segment
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reading = Callable[[], AbstractContextManager[Connection]]
+Fetch = Callable[[Connection, int], journal.Row]
+
+KEPT_ROWS = 2_000_000
+"""Samples of packs that are kept as tables in memory."""
 
 SOURCE = """
 rows AS (
-    SELECT * FROM hot {files}
+    SELECT * FROM hot WHERE tag IN ({tags}) AND time >= $start AND time < $stop {files}
 ),
 versions AS (
     SELECT *, row_number() OVER (PARTITION BY tag, time ORDER BY sequence) AS version,
@@ -106,14 +112,15 @@ def ask(
     **values: Any,
 ) -> pa.Table:
     """Run a query that selects from ``versions`` or ``current``."""
-    files = ""
+    # single values, not a list parameter: only these let DuckDB skip row groups
+    named = {f"tag{number}": tag for number, tag in enumerate(tags)}
+    listed, files = ", ".join(f"${name}" for name in named) or "NULL", ""
+    values |= named
     if segments:
-        # single values, not a list parameter: only these let DuckDB skip row groups
-        named = {f"tag{number}": tag for number, tag in enumerate(tags)}
-        files = FILES.format(tags=", ".join(f"${name}" for name in named))
-        values |= named | {"files": [str(folder / FOLDER / one.name) for one in segments]}
-    source = SOURCE.format(files=files)
-    values = {key: value for key, value in values.items() if f"${key}" in query + files}
+        files = FILES.format(tags=listed)
+        values["files"] = [str(folder / FOLDER / one.name) for one in segments]
+    source = SOURCE.format(files=files, tags=listed)
+    values = {key: value for key, value in values.items() if f"${key}" in query + source}
     joint = "," if query.lstrip().startswith("held") else ""
     cursor.register("hot", hot)
     try:
@@ -131,11 +138,15 @@ class History:
         The site's folder.
     reading : callable
         Gives a context with a connection in one consistent view.
+    row : callable
+        Gives the row of the journal that holds an offset.
     """
 
-    def __init__(self, folder: Path, reading: Reading) -> None:
+    def __init__(self, folder: Path, reading: Reading, row: Fetch) -> None:
         self._folder = folder
         self._reading = reading
+        self._row = row
+        self._tables: OrderedDict[int, tuple[frozenset[str], pa.Table]] = OrderedDict()
         self._opening = threading.Lock()
         self._duck: duckdb.DuckDBPyConnection | None = None
 
@@ -164,6 +175,7 @@ class History:
                 "WHERE s.key = ? ORDER BY s.sequence DESC LIMIT 1",
                 (key,),
             ).fetchone()
+            row = row or self._in_packs(connection, key)
             files = historian.registered(connection)
         if row is None and files:
             paths = [str(self._folder / FOLDER / segment.name) for segment in files]
@@ -174,6 +186,16 @@ class History:
                     [paths, key],
                 ).fetchone()
         return (row[0], row[1]) if row else self._self_made(key)
+
+    def _in_packs(self, connection: Connection, key: str) -> tuple[str, int] | None:
+        import pyarrow.compute as pc
+
+        for one in reversed(historian.hot_packs(connection, -(2**62), 2**62)):
+            table = self._table(connection, one)[1]
+            row = pc.index(table.column("key"), key).as_py()
+            if row >= 0:
+                return table.column("tag")[row].as_py(), table.column("time")[row].as_py()
+        return None
 
     def _self_made(self, key: str) -> tuple[str, int] | None:
         """Tag and time in a key that a sample made of itself, where there is such a sample."""
@@ -191,9 +213,55 @@ class History:
                 self._duck.close()
                 self._duck = None
 
+    def due(self, connection: Connection, until: int) -> tuple[pa.Table, list[historian.Packed]]:
+        """What may be sealed, sorted, and the packs in it."""
+        hot = historian.hot_table(historian.hot_rows(connection, -(2**62), until))
+        packed = historian.due_packs(connection, until)
+        if not packed:
+            return hot, packed
+        tables = [self._table(connection, one)[1] for one in packed]
+        return historian.sorted_table([hot, *tables]), packed
+
+    def _hot(self, connection: Connection, start: int, stop: int, tags: Sequence[str]) -> pa.Table:
+        """What is in no segment yet: single rows, and the packs with any of the tags."""
+        import pyarrow as pa
+
+        hot = historian.hot_table(historian.hot_rows(connection, start, stop, tags))
+        wanted = frozenset(tags)
+        tables = [
+            table
+            for one in historian.hot_packs(connection, start, stop)
+            for names, table in [self._table(connection, one)]
+            if names & wanted
+        ]
+        return pa.concat_tables([hot, *tables])
+
+    def _table(self, connection: Connection, one: historian.Packed) -> tuple[frozenset[str], Any]:
+        """The tags and the samples of a pack."""
+        with self._opening:
+            found = self._tables.get(one.last)
+            if found is not None and found[1].num_rows == one.count:
+                self._tables.move_to_end(one.last)
+                return found
+        _, _, _, body, _ = self._row(connection, one.last)
+        try:
+            columns = packs.unpack(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"the pack at journal row {one.last} is damaged: {error}",
+                where=str(self._folder),
+                hint="run verify to find what was changed",
+            ) from error
+        found = frozenset(columns.tags), historian.packed_table(columns, one.sequence)
+        with self._opening:
+            self._tables[one.last] = found
+            while len(self._tables) * one.count > KEPT_ROWS:
+                self._tables.popitem(last=False)
+        return found
+
     def _ask(self, tags: list[str], start: int, stop: int, text: str, **values: int) -> pa.Table:
         with self._reading() as connection:
-            hot = historian.hot_table(historian.hot_rows(connection, start, stop, tags))
+            hot = self._hot(connection, start, stop, tags)
             files = [
                 segment
                 for segment in historian.registered(connection)
@@ -215,6 +283,8 @@ class History:
                 tag: connection.execute(f"{newest} AND time < ?", (tag, start)).fetchone()[0]
                 for tag in tags
             }
+            for tag, time in self._packed_times(connection, tags, start).items():
+                times[tag] = max(time, times[tag] or time)
         found = [time for time in times.values() if time is not None]
         missing = [tag for tag, time in times.items() if time is None]
         for segment in sorted(files, key=lambda one: -one.stop):
@@ -223,6 +293,26 @@ class History:
                 found += held.values()
                 missing = [tag for tag in missing if tag not in held]
         return min(found, default=start)
+
+    def _packed_times(
+        self, connection: Connection, tags: Sequence[str], before: int
+    ) -> dict[str, int]:
+        """The newest time of each tag before a moment, in packs that are in no segment yet."""
+        import pyarrow as pa
+
+        found = historian.hot_packs(connection, -(2**62), before)
+        tables = [table for one in found for _, table in [self._table(connection, one)]]
+        if not tables:
+            return {}
+        with self._duckdb() as cursor:
+            cursor.register("packed", pa.concat_tables(tables))
+            rows = cursor.execute(
+                "SELECT CAST(tag AS VARCHAR), max(time) FROM packed "
+                "WHERE list_contains($1, CAST(tag AS VARCHAR)) AND time < $2 GROUP BY 1",
+                [list(tags), before],
+            ).fetchall()
+            cursor.unregister("packed")
+        return dict(rows)
 
     def _last_times(self, segment: Segment, tags: list[str], before: int) -> dict[str, int]:
         path = str(self._folder / FOLDER / segment.name)

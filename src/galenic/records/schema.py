@@ -101,13 +101,25 @@ CREATE TABLE nodes (
 CREATE TABLE heads (number bigint PRIMARY KEY, line text COLLATE "C" NOT NULL);
 """
 
+VERSION_3 = """
+CREATE TABLE packs (
+    last INTEGER PRIMARY KEY, count INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    start INTEGER NOT NULL, stop INTEGER NOT NULL, received INTEGER NOT NULL);
+"""
+
+POSTGRES_3 = """
+CREATE TABLE packs (
+    last bigint PRIMARY KEY, count bigint NOT NULL, sequence bigint NOT NULL,
+    start bigint NOT NULL, stop bigint NOT NULL, received bigint NOT NULL);
+"""
+
 WITH_TREE = 2
 """The version from which on the ledger's Merkle tree is kept."""
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3)
 """Statement scripts; the one at index n leads from version n to n + 1 (0 is an empty file)."""
 
-POSTGRES: tuple[str, ...] = (POSTGRES_1, POSTGRES_2)
+POSTGRES: tuple[str, ...] = (POSTGRES_1, POSTGRES_2, POSTGRES_3)
 """The same for PostgreSQL."""
 
 
@@ -123,6 +135,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "names": ("id, name", "id"),
     "latest": (SAMPLE, "tag"),
     "samples": (f"sequence, {SAMPLE}, change", "sequence"),
+    "packs": ("last, count, sequence, start, stop, received", "last"),
     "segments": ("name, start, stop, rows, last, size, hash", "name"),
     "artefacts": ("hash, media_type, created, provenance, data", "rowid"),
     "checkpoints": ("subject, position, time, hash, data", "subject, position"),

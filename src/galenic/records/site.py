@@ -19,7 +19,7 @@ from galenic.clock import Clock
 from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
 from galenic.records import artefacts, historian, journal, merkle, schema, tree, volumes
-from galenic.records.codec import decode, restore
+from galenic.records.codec import restore
 from galenic.records.files import storage_errors
 from galenic.records.ledger import GENESIS, KEY, SEAL, Entry, Head
 from galenic.records.query import History
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE = 2000
+JOURNAL_PAGE = 500  # rows can be packs
 NEVER = 2**62
 LAST = chr(0x10FFFF)  # after every character that a text can have
 
@@ -69,8 +70,8 @@ class SiteStore(ABC):
         self.readonly = readonly
         self._clock = clock
         self._sealing = threading.Lock()
-        self._history = History(folder, self._reading)
         self._volumes = volumes.Volumes(folder)
+        self._history = History(folder, self._reading, self._row)
         self._closed = False
         self._is_open = False
         self._is_closing = False
@@ -230,60 +231,69 @@ class SiteStore(ABC):
         self, start: int = 1, stop: int | None = None, kinds: Sequence[str] | None = None
     ) -> Iterator[tuple[int, Signal]]:
         """Offset and signal of rows start <= offset < stop, as received."""
-        for offset, _, kind, body, _ in self._journal(start, stop, kinds):
-            if kind != journal.APPLIED:
-                yield offset, decode(body)
+        end = NEVER if stop is None else stop
+        for row in self._journal(start, end, journal.stored_kinds(kinds)):
+            yield from journal.signals(row, start, end)
 
     def journal_rows(self, start: int = 1, stop: int | None = None) -> Iterator[journal.Row]:
-        """Rows as they are stored, with their hashes: for export and for outside checks."""
-        yield from self._journal(start, stop, None)
+        """Rows as they are stored, with their hashes: for export and for outside checks.
 
-    def _journal(
-        self, start: int, stop: int | None, kinds: Sequence[str] | None
-    ) -> Iterator[journal.Row]:
-        """Rows start <= offset < stop, from volumes and from the table; each page is one view."""
-        end = NEVER if stop is None else stop
+        A pack is one row, and there where any of its samples is in the range.
+        """
+        yield from self._journal(start, NEVER if stop is None else stop, None)
+
+    def _journal(self, start: int, end: int, kinds: Sequence[str] | None) -> Iterator[journal.Row]:
+        """Rows start <= offset < end, from volumes and from the table; each page is one view."""
         while start < end:
             with self._reading() as connection:
                 volume = self._volumes.holding(connection, start)
-                rows = [] if volume else self._journal_page(connection, start, end, kinds)
+                rows = [] if volume else self._journal_page(connection, start, kinds)
             if volume is not None:
                 found = self._volumes.chained(volume, start, end)
                 yield from (row for row in found if kinds is None or row[2] in kinds)
                 start = volume.last + 1
                 continue
-            yield from rows
-            if len(rows) < PAGE:
+            for row in rows:
+                if row[0] >= end and row[0] - journal.span(row[2], row[3]) >= end - 1:
+                    return
+                yield row
+            if len(rows) < JOURNAL_PAGE:
                 return
             start = rows[-1][0] + 1
 
     def _journal_page(
-        self, connection: Connection, start: int, end: int, kinds: Sequence[str] | None
+        self, connection: Connection, start: int, kinds: Sequence[str] | None
     ) -> list[journal.Row]:
-        question = _page(f"{journal.COLUMNS} FROM journal", '"offset"', kinds)
-        return connection.execute(question, (start, end, *(kinds or ()))).fetchall()
+        question = _page(f"{journal.COLUMNS} FROM journal", '"offset"', kinds, JOURNAL_PAGE)
+        return connection.execute(question, (start, NEVER, *(kinds or ()))).fetchall()
 
     def applied_read(self, subject: str, after: int = 0) -> Iterator[tuple[int, Signal]]:
         """Position and signal in the order ``subject`` applied them, after a position."""
-        for position, _, _, body, _ in self._journal(after + 1, None, [journal.APPLIED]):
+        known: dict[int, Signal] = {}
+        for position, _, _, body, _ in self._journal(after + 1, NEVER, [journal.APPLIED]):
             whose, offsets = journal.applied_offsets(body)
             if whose == subject:
-                for signal in self._signals(offsets):
-                    yield position, signal
+                for offset in offsets:
+                    if offset not in known:
+                        known = dict(self._signals_at(offset))
+                    yield position, known[offset]
 
-    def _signals(self, offsets: Sequence[int]) -> Iterator[Signal]:
+    def _signals_at(self, offset: int) -> Iterator[tuple[int, Signal]]:
+        """The signals of the row that holds an offset."""
         with self._reading() as connection:
-            bodies = [self._body(connection, offset) for offset in offsets]
-        for body in bodies:
-            yield decode(body)
+            row = self._row(connection, offset)
+        return journal.signals(row, 0, NEVER)
 
-    def _body(self, connection: Connection, offset: int) -> bytes:
+    def _row(self, connection: Connection, offset: int) -> journal.Row:
+        """The row that holds an offset."""
         volume = self._volumes.holding(connection, offset)
         if volume is not None:
-            return self._volumes.body(volume, offset)
-        question = 'SELECT body FROM journal WHERE "offset" = ?'
-        (body,) = connection.execute(question, (offset,)).fetchone()
-        return bytes(body)
+            return next(iter(self._volumes.rows(volume, offset, offset + 1)))
+        found: journal.Row = connection.execute(
+            f'SELECT {journal.COLUMNS} FROM journal WHERE "offset" >= ? ORDER BY "offset" LIMIT 1',
+            (offset,),
+        ).fetchone()
+        return found
 
     def ledger_read(
         self, start: int = 0, stop: int | None = None, kinds: Sequence[str] | None = None
@@ -379,15 +389,15 @@ class SiteStore(ABC):
         """Move history before ``until`` [ns] into a segment; None where there is none."""
         with self._sealing:
             with self._reading() as connection:
-                rows = historian.hot_rows(connection, -NEVER, until)
-            if not rows:
+                table, packed = self._history.due(connection, until)
+            if not table.num_rows:
                 return None
             with storage_errors(self.folder):
-                segment = historian.write_segment(self.folder, rows, step)
+                segment = historian.write_segment(self.folder, table, step)
             detail = {key: value for key, value in vars(segment).items() if key != "name"}
             time = self._clock.now() if now is None else now
             with self.transaction() as transaction:
-                historian.register(transaction.connection, segment, until)
+                historian.register(transaction.connection, segment, until, packed)
                 step("registered")
                 transaction.ledger(Record(SEAL, time, segment.name, detail))
                 step("recorded")
@@ -458,9 +468,9 @@ class SiteStore(ABC):
         return None
 
 
-def _page(columns: str, key: str, kinds: Sequence[str] | None) -> str:
+def _page(columns: str, key: str, kinds: Sequence[str] | None, size: int = PAGE) -> str:
     """The question for a page of rows from one key up to another, in the order of the key."""
     where = f"{key} >= ? AND {key} < ?"
     if kinds is not None:
         where += f" AND kind IN ({','.join('?' * len(kinds))})"
-    return f"SELECT {columns} WHERE {where} ORDER BY {key} LIMIT {PAGE}"
+    return f"SELECT {columns} WHERE {where} ORDER BY {key} LIMIT {size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import struct
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from galenic import packs
 from galenic.clock import to_iso
 from galenic.errors import DataError
 from galenic.records import journal, volumes
 from galenic.records.codec import canonical
+from galenic.records.files import file_hash
 from galenic.records.historian import FOLDER
 from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, KEY, SEAL, VOLUME, ZERO, Entry, Head
 from galenic.records.merkle import Frontier, leaf_hash
@@ -22,6 +25,7 @@ from galenic.records.sql import Connection
 from galenic.records.tree import STORED
 
 LIMIT = 20
+FEW = 5  # rows of a pack that are named one by one
 TOLD_EVERY = 1000
 
 Report = Callable[[str, int], None]
@@ -164,9 +168,9 @@ class Verifier:
         head = Head(*self._last, self._tail[0], self._tail[1].hex(), self._tree.root.hex())
         return VerifyReport(tuple(self._problems), **self._counts, head=head, against=self._against)
 
-    def _count(self, part: str) -> None:
-        self._counts[part] += 1
-        if self._report is not None and self._counts[part] % TOLD_EVERY == 0:
+    def _count(self, part: str, by: int = 1) -> None:
+        self._counts[part] += by
+        if self._report is not None and self._counts[part] % TOLD_EVERY < by:
             self._report(part, self._counts[part])
 
     def _bad(self, part: str, place: str, reason: str, index: int | None = None) -> None:
@@ -326,14 +330,16 @@ class Verifier:
             self._columns('"offset", received, {kind}, {body}, {hash}')
             + ' FROM journal ORDER BY "offset"'
         ):
-            self._count("rows")
-            if found == offset + 1:
+            begins = found + 1 - self._span(said)
+            self._count("rows", found + 1 - begins)
+            if begins == offset + 1:
                 self._row(previous, found, said, digest)
-            elif found <= offset:
-                self._bad("journal", f"row {found}", "is in a volume and beside it")
-                continue
+            elif begins <= offset:
+                self._bad("journal", _rows_place(begins, found), "is there twice")
+                if found <= offset:
+                    continue
             else:
-                first, last = offset + 1, found - 1
+                first, last = offset + 1, begins - 1
                 place = f"row {first}" if first == last else f"rows {first} to {last}"
                 self._bad("journal", place, "missing")
             offset, previous = found, digest or b""
@@ -341,6 +347,13 @@ class Verifier:
                 self._fixed(found, previous, fixed, expected.pop(found))
                 fixed = found
         self._tail = (offset, previous)
+
+    @staticmethod
+    def _span(said: list[Any]) -> int:
+        """How many offsets a row stands for; 1 where it is too damaged to say."""
+        with contextlib.suppress(*DAMAGE):
+            return journal.span(_raw(said[1]).decode(), said[2])
+        return 1
 
     def _volume(self, entry: Entry, expected: _Expected) -> None:
         """A volume's file, its place in the journal, and the chain through its rows."""
@@ -352,7 +365,7 @@ class Verifier:
             self._bad("journal", place, f"does not follow row {offset}", entry.index)
         if not path.is_file():
             self._bad("journal", place, "the file is missing", entry.index)
-        elif _file_hash(path) != volume.hash:
+        elif file_hash(path) != volume.hash:
             self._bad("journal", place, "the file's bytes do not give its hash", entry.index)
         else:
             self._through(volume, place, entry.index, expected)
@@ -363,8 +376,8 @@ class Verifier:
     def _through(self, volume: volumes.Volume, place: str, index: int, expected: _Expected) -> None:
         fixed, digest = volume.first - 1, b""
         reader = volumes.Volumes(self._folder)
-        for found, _, _, _, digest in reader.chained(volume, volume.first, volume.last + 1):
-            self._count("rows")
+        for found, _, kind, body, digest in reader.chained(volume, volume.first, volume.last + 1):
+            self._count("rows", journal.span(kind, body))
             if found in expected:
                 self._fixed(found, digest, fixed, expected.pop(found))
                 fixed = found
@@ -379,7 +392,10 @@ class Verifier:
             self._bad("journal", f"row {offset}", f"cannot be read: {error}")
             return
         if right != digest:
-            self._bad("journal", f"row {offset}", "its contents do not give its hash")
+            place, reason = f"row {offset}", "its contents do not give its hash"
+            if _raw(kind) == journal.PACK.encode():
+                place, reason = _in_pack(offset, body)
+            self._bad("journal", place, reason)
 
     def _fixed(
         self, offset: int, digest: bytes, fixed: int, claims: list[tuple[int | None, str, str]]
@@ -403,7 +419,7 @@ class Verifier:
                 self._bad("segment", place, "its registration differs from the ledger", entry.index)
             elif not path.is_file():
                 self._bad("segment", place, "the file is missing", entry.index)
-            elif _file_hash(path) != entry.detail["hash"]:
+            elif file_hash(path) != entry.detail["hash"]:
                 self._bad("segment", place, "the file's bytes do not give its hash", entry.index)
         for name in table:
             self._bad("segment", f"{FOLDER}/{name}", "registered without a ledger entry")
@@ -429,6 +445,23 @@ class Verifier:
     def _file(self) -> None:
         for line in self._connection.faults(LIMIT):
             self._bad("file", "the database", line)
+
+
+def _rows_place(first: int, last: int) -> str:
+    return f"row {last}" if first == last else f"rows {first} to {last}"
+
+
+def _in_pack(offset: int, body: bytes) -> tuple[str, str]:
+    """Where in a pack that was changed, as far as the marks of its rows tell, and why."""
+    try:
+        first = offset + 1 - journal.span(journal.PACK, body)
+    except ValueError:
+        return f"row {offset}", "is a pack that cannot be read"
+    rows = packs.damaged_rows(body)
+    if rows is None or len(rows) > FEW:
+        return _rows_place(first, offset), "are a pack whose contents do not give its hash"
+    named = ", ".join(str(first + row) for row in rows)
+    return f"row {named}" if len(rows) == 1 else f"rows {named}", "contents do not give the hash"
 
 
 def _raw(text: Any) -> Any:
@@ -466,8 +499,3 @@ def _entry_fault(
 
 def _said(entry: Entry) -> tuple[Any, bytes]:
     return entry.detail["media_type"], canonical(entry.detail["provenance"])
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -31,13 +32,16 @@ GROUP = 10_000
 KEPT = 4  # decoded row groups in memory
 HINT = "galenic verify names what is missing or changed; bring it back from a copy"
 
-Group = tuple[list[int], list[str], list[str]]
-"""Received times, kinds and bodies of consecutive rows."""
+Group = tuple[list[int], list[int], list[str], list[str]]
+"""Offsets, received times, kinds and bodies of consecutive rows."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Rows ``first`` to ``last``; ``before`` and ``after`` are the chain's values there (hex)."""
+    """Rows ``first`` to ``last``; ``before`` and ``after`` are the chain's values there (hex).
+
+    ``rows`` is how many rows hold them, packs counted as one (0 where that was not noted).
+    """
 
     name: str
     first: int
@@ -46,6 +50,7 @@ class Volume:
     hash: str
     before: str
     after: str
+    rows: int = 0
 
     @classmethod
     def of(cls, entry: Entry) -> Volume:
@@ -63,18 +68,20 @@ def no_step(name: str) -> None:
 
 
 def due_rows(connection: Connection, first: int, until: int, count: int) -> list[journal.Row]:
-    """The ``count`` rows from ``first`` on, if all came before ``until`` [ns] and more follow."""
-    last = connection.execute(
-        'SELECT received FROM journal WHERE "offset" = ? '
-        'AND EXISTS (SELECT 1 FROM journal WHERE "offset" = ?)',
-        (first + count - 1, first + count),
-    ).fetchone()
-    if last is None or last[0] >= until:
+    """The rows of ``count`` offsets from ``first`` on, if they came before ``until`` [ns].
+
+    Empty where no row follows them.
+    """
+    ends = connection.execute(
+        'SELECT "offset", received FROM journal WHERE "offset" >= ? ORDER BY "offset" LIMIT 2',
+        (first + count - 1,),
+    ).fetchall()
+    if len(ends) < 2 or ends[0][1] >= until:
         return []
     return connection.execute(
         f"SELECT {journal.COLUMNS} FROM journal "
-        'WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"',
-        (first, first + count),
+        'WHERE "offset" >= ? AND "offset" <= ? ORDER BY "offset"',
+        (first, ends[0][0]),
     ).fetchall()
 
 
@@ -88,25 +95,27 @@ def write_volume(
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
-    pq.write_table(
-        _table(rows),
+    with pq.ParquetWriter(
         temporary,
+        _schema(),
         compression="zstd",
-        row_group_size=GROUP,
         use_dictionary=["kind"],
         column_encoding={"offset": "DELTA_BINARY_PACKED", "received": "DELTA_BINARY_PACKED"},
-    )
+    ) as writer:
+        for group in _groups(rows):
+            writer.write_table(_table(group), row_group_size=GROUP)
     step("written")
     sync_file(temporary)
     step("synced")
     data = temporary.read_bytes()
     first, last, digest = rows[0][0], rows[-1][0], content_hash(data)
+    first += 1 - journal.span(rows[0][2], rows[0][3])
     name = f"{first}-{last}-{digest[:12]}.parquet"
     temporary.replace(target / name)
     step("renamed")
     sync_folder(target)
     step("folder synced")
-    return Volume(name, first, last, len(data), digest, before.hex(), rows[-1][4].hex())
+    return Volume(name, first, last, len(data), digest, before.hex(), rows[-1][4].hex(), len(rows))
 
 
 def _require_chain(rows: Sequence[journal.Row], previous: bytes) -> None:
@@ -117,22 +126,39 @@ def _require_chain(rows: Sequence[journal.Row], previous: bytes) -> None:
             raise StorageError(f"journal row {offset} was changed; it is not sealed", hint=HINT)
 
 
+def _schema() -> Any:
+    import pyarrow as pa
+
+    types = {"offset": pa.int64(), "received": pa.int64(), "kind": pa.string(), "body": pa.string()}
+    return pa.schema(list(types.items()))
+
+
 def _table(rows: Sequence[journal.Row]) -> Any:
     import pyarrow as pa
 
     offsets, received, kinds, bodies, _ = zip(*rows, strict=True)
     texts = [body.decode() for body in bodies]
-    columns = {"offset": offsets, "received": received, "kind": kinds, "body": texts}
-    types = {"offset": pa.int64(), "received": pa.int64()}
-    return pa.table({name: pa.array(c, types.get(name)) for name, c in columns.items()})
+    return pa.table([offsets, received, kinds, texts], schema=_schema())
+
+
+def _groups(rows: Sequence[journal.Row]) -> Iterator[Sequence[journal.Row]]:
+    """Consecutive rows of about `GROUP` offsets each."""
+    start, held = 0, 0
+    for number, row in enumerate(rows):
+        held += journal.span(row[2], row[3])
+        if held >= GROUP:
+            yield rows[start : number + 1]
+            start, held = number + 1, 0
+    if start < len(rows):
+        yield rows[start:]
 
 
 def remove(connection: Connection, volume: Volume) -> None:
     """Remove the rows of a volume from the database, inside the caller's transaction."""
     removed = connection.execute('DELETE FROM journal WHERE "offset" <= ?', (volume.last,)).rowcount
-    if removed != volume.last - volume.first + 1:
+    if removed != volume.rows:
         raise StorageError(
-            f"a volume of {volume.last - volume.first + 1} rows would replace {removed} rows",
+            f"a volume of {volume.rows} rows would replace {removed} rows",
             where=volume.name,
             hint="two seals ran at once; nothing was changed",
         )
@@ -141,15 +167,21 @@ def remove(connection: Connection, volume: Volume) -> None:
 def remove_strays(folder: Path, connection: Connection) -> list[str]:
     """Delete files of a seal that a crash cut short: those whose rows are still in the database."""
     strays = []
+    begins = _begins(connection)
     for path in (folder / FOLDER).glob("*"):
         first = path.name.partition("-")[0]
-        row = 'SELECT 1 FROM journal WHERE "offset" = ?'
-        if path.suffix == ".tmp" or (
-            first.isdecimal() and connection.execute(row, (int(first),)).fetchone()
-        ):
+        if path.suffix == ".tmp" or (first.isdecimal() and begins <= int(first)):
             path.unlink()
             strays.append(path.name)
     return strays
+
+
+def _begins(connection: Connection) -> int:
+    """The first offset that is in the database; beyond all, where none is."""
+    row = connection.execute(
+        'SELECT "offset", kind, body FROM journal ORDER BY "offset" LIMIT 1'
+    ).fetchone()
+    return row[0] + 1 - journal.span(row[1], row[2]) if row else 2**62
 
 
 class Volumes:
@@ -160,6 +192,7 @@ class Volumes:
         self._lock = threading.Lock()
         self._known: list[Volume] = []
         self._seen = -1
+        self._last: dict[str, list[int]] = {}
         self._groups: OrderedDict[tuple[str, int], Group] = OrderedDict()
 
     def known(self, connection: Connection) -> list[Volume]:
@@ -191,32 +224,49 @@ class Volumes:
 
     def rows(
         self, volume: Volume, start: int, stop: int, kinds: Collection[str] | None = None
-    ) -> Iterator[tuple[int, int, str, bytes]]:
-        """Offset, received time, kind and body of the rows start <= offset < stop."""
-        begin, end = max(start, volume.first), min(stop, volume.last + 1)
-        while begin < end:
-            number = (begin - volume.first) // GROUP
-            base = volume.first + number * GROUP
-            received, names, bodies = self._group(volume, number)
-            until = min(end, base + len(bodies))
-            for offset in range(begin, until):
-                i = offset - base
+    ) -> Iterator[journal.Row]:
+        """Rows with any of the offsets start <= offset < stop; without their hashes."""
+        for number in range(bisect_left(self._ends(volume), start), len(self._ends(volume))):
+            offsets, received, names, bodies = self._group(volume, number)
+            for i in range(bisect_left(offsets, start), len(offsets)):
+                body = bodies[i].encode()
+                if offsets[i] - journal.span(names[i], body) + 1 >= stop:
+                    return
                 if kinds is None or names[i] in kinds:
-                    yield offset, received[i], names[i], bodies[i].encode()
-            begin = until
+                    yield offsets[i], received[i], names[i], body, b""
 
     def chained(self, volume: Volume, start: int, stop: int) -> Iterator[journal.Row]:
         """The same with each row's chained hash, computed from the volume's beginning."""
         previous = bytes.fromhex(volume.before)
-        for offset, received, kind, body in self.rows(volume, volume.first, stop):
+        for offset, received, kind, body, _ in self.rows(volume, volume.first, stop):
             previous = journal.row_hash(previous, offset, received, kind, body)
             if offset >= start:
                 yield offset, received, kind, body, previous
 
-    def body(self, volume: Volume, offset: int) -> bytes:
-        """The body of one row."""
-        number, i = divmod(offset - volume.first, GROUP)
-        return self._group(volume, number)[2][i].encode()
+    def _ends(self, volume: Volume) -> list[int]:
+        """The last offset of each group of rows in the file."""
+        found = self._last.get(volume.name)
+        if found is None:
+            with self._open(volume) as file:
+                groups = range(file.metadata.num_row_groups)
+                columns = [file.metadata.row_group(group).column(0) for group in groups]
+                found = [column.statistics.max for column in columns]
+            self._last[volume.name] = found
+        return found
+
+    @contextmanager
+    def _open(self, volume: Volume) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._folder / volume.name
+        try:
+            with pq.ParquetFile(path) as file:
+                yield file
+        except (OSError, pa.ArrowException, UnicodeDecodeError, AttributeError) as error:
+            raise StorageError(
+                f"a volume of the journal cannot be read: {error}", where=str(path), hint=HINT
+            ) from error
 
     def _group(self, volume: Volume, number: int) -> Group:
         key = (volume.name, number)
@@ -230,24 +280,7 @@ class Volumes:
             return found
 
     def _read(self, volume: Volume, number: int) -> Group:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self._folder / volume.name
-        expected = min(GROUP, volume.last + 1 - volume.first - number * GROUP)
-        try:
-            with pq.ParquetFile(path) as file:
-                table = file.read_row_group(number, columns=["received", "kind", "body"])
-            columns = [table.column(name).to_pylist() for name in ("received", "kind", "body")]
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            raise StorageError(
-                f"a volume of the journal cannot be read: {error}", where=str(path), hint=HINT
-            ) from error
-        if len(columns[2]) != expected:
-            raise StorageError(
-                f"a volume of the journal has {len(columns[2])} rows in group {number}",
-                where=str(path),
-                expected=f"{expected} rows",
-                hint=HINT,
-            )
-        return columns[0], columns[1], columns[2]
+        with self._open(volume) as file:
+            table = file.read_row_group(number, columns=["offset", "received", "kind", "body"])
+            offsets, received, kinds, bodies = (column.to_pylist() for column in table.columns)
+        return offsets, received, kinds, bodies

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from galenic import packs
 from galenic.identity import content_hash
 from galenic.records import artefacts, historian, journal
 from galenic.records.codec import canonical, restore
@@ -16,6 +17,9 @@ from galenic.records.sql import Connection
 from galenic.records.store import Checkpoint
 from galenic.records.tree import append, frontier_of
 from galenic.signals import Correction, Record, Sample, Signal
+
+FEW = 16
+"""Fewer samples than this are journalled one by one: the head of a pack would be longer."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Tail:
         ).fetchone()
         (sequence,) = connection.execute(
             "SELECT coalesce(max(last), 0) FROM (SELECT max(sequence) AS last FROM samples "
-            "UNION ALL SELECT max(last) FROM segments) AS ends"
+            "UNION ALL SELECT max(last) FROM segments "
+            "UNION ALL SELECT max(sequence + count - 1) FROM packs) AS ends"
         ).fetchone()
         index, digest = (entry[0], entry[1].hex()) if entry else (-1, ZERO)
         offset, chained = row or (0, journal.START)
@@ -69,6 +74,26 @@ class TableTransaction:
         first = self.tail.offset + 1
         self._append(journal.signal_bodies(events), received)
         return range(first, self.tail.offset + 1)
+
+    def take(self, samples: Iterable[Sample], received: int) -> range:
+        first, waiting = self.tail.offset + 1, list(samples)
+        for start in range(0, len(waiting), packs.MOST):
+            part = waiting[start : start + packs.MOST]
+            packed = packs.pack(part) if len(part) >= FEW else None
+            if packed is None:
+                self.journal(part, received)
+                self.samples(part)
+            else:
+                self._pack(*packed, received)
+        return range(first, self.tail.offset + 1)
+
+    def _pack(self, line: bytes, columns: packs.Columns, received: int) -> None:
+        self._append([(journal.PACK, line)], received)
+        start, stop = int(columns.time.min()), int(columns.time.max()) + 1
+        entry = (self.tail.offset, len(columns), self.tail.sequence + 1, start, stop, received)
+        self._do("INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?)", entry)
+        self.tail = replace(self.tail, sequence=self.tail.sequence + len(columns))
+        self._set_latest(historian.newest_of(columns, self.name_id))
 
     def applied(self, subject: str, offsets: Iterable[int], received: int) -> int:
         self._append([(journal.APPLIED, journal.applied_body(subject, offsets))], received)

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from galenic.clock import Clock
 from galenic.errors import StorageError
 from galenic.records import Checkpoint, open_site
-from galenic.signals import Correction, Effect, Record, Sample, Write
+from galenic.signals import Correction, Effect, Event, Record, Sample, Write
 from galenic.twin import resume, writer
 from galenic.twin.alarms import entries_of
 from galenic.twin.concurrency import Pool
@@ -141,7 +142,7 @@ class Keeper:
     def _journal(self, items: list[Item], targets: Callable[[Item], list[str]]) -> None:
         now = self._clock.now()
         with self.store.transaction() as tx:
-            offsets = tx.journal([item.event for item in items], now)
+            offsets = self._taken(tx, [item.event for item in items], now)
             for id, decisions in self.decisions.items():
                 mine = [
                     offset
@@ -150,7 +151,6 @@ class Keeper:
                 ]
                 if mine:
                     decisions.position = tx.applied(id, mine, now)
-            tx.samples([item.event for item in items if isinstance(item.event, Sample)])
             for item in items:
                 if item.said is not None:
                     for id in targets(item):
@@ -159,6 +159,16 @@ class Keeper:
                     place = self.store.locate(item.event.amends)
                     if place is not None:
                         tx.correct(item.event, *place)
+
+    @staticmethod
+    def _taken(tx: Any, events: list[Event], now: int) -> list[int]:
+        """Journal events in their order, and file the samples among them; their offsets."""
+        offsets: list[int] = []
+        for are_samples, run in groupby(events, lambda event: isinstance(event, Sample)):
+            batch = list(run)
+            take = tx.take if are_samples else tx.journal
+            offsets += take(batch, now)
+        return offsets
 
     def _commit(self, outcomes: Outcomes) -> None:
         with self.store.transaction() as tx:

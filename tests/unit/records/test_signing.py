@@ -80,7 +80,9 @@ def test_an_older_site_gets_its_tree_when_it_is_upgraded(long, clock):
     head = long.head()
     long.close()
     with sqlite3.connect(long.folder / DATABASE) as connection:
-        connection.executescript("DROP TABLE nodes; DROP TABLE heads; PRAGMA user_version = 1;")
+        connection.executescript(
+            "DROP TABLE nodes; DROP TABLE heads; DROP TABLE packs; PRAGMA user_version = 1;"
+        )
     connection.close()
 
     with pytest.raises(StorageError, match="schema version 1"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import DataError
+from galenic.packs import unpack
 from galenic.signals import Sample, signal_from_dict
 
 BATCH = 50_000
@@ -55,46 +56,46 @@ def _parquet(path: Path) -> Iterator[Sample]:
             )  # fmt: skip
         for batch in file.iter_batches(BATCH, columns=list(shape)):
             for row in batch.to_pylist():
-                sample = shapes[shape](row)
-                if sample is not None:
-                    yield sample
+                yield from shapes[shape](row)
 
 
 def _lines(path: Path) -> Iterator[Sample]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
-                sample = _journal_row(json.loads(line))
+                samples = _journal_row(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"not a line of a journal: {error}", where=f"{path}, line {number}"
                 ) from error
-            if sample is not None:
-                yield sample
+            yield from samples
 
 
-def _journal_row(row: dict[str, Any]) -> Sample | None:
-    """The sample of a journal row; None for another kind of event."""
-    if row["kind"] != "sample":
-        return None
+def _journal_row(row: dict[str, Any]) -> list[Sample]:
+    """The samples of a journal row; none of another kind of event."""
     body = row["body"]
+    if row["kind"] == "pack":
+        line = body if isinstance(body, str) else json.dumps(body)
+        return unpack(line.encode()).samples()
+    if row["kind"] != "sample":
+        return []
     fields = json.loads(body) if isinstance(body, str) else body
     signal = signal_from_dict({"kind": "sample", **fields})
     assert isinstance(signal, Sample)
-    return signal
+    return [signal]
 
 
-def _segment_row(row: dict[str, Any]) -> Sample:
+def _segment_row(row: dict[str, Any]) -> list[Sample]:
     sample = Sample(
         row["tag"], row["value"], row["unit"] or "", row["time"], row["received"],
         row["quality"], row["status"], row["key"] or "",
     )  # fmt: skip
     kind = row["type"]
     if kind == "text":
-        return replace(sample, value=row["text"])
+        return [replace(sample, value=row["text"])]
     if kind == "bool":
-        return replace(sample, value=bool(row["value"]))
-    return sample
+        return [replace(sample, value=bool(row["value"]))]
+    return [sample]
 
 
 READERS: dict[str, Callable[[Path], Iterator[Sample]]] = {".parquet": _parquet, ".jsonl": _lines}

@@ -20,13 +20,15 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galenic.signals import Sample
+from galenic.signals import Sample, quick_sample
 
 FORMAT = 1
 MOST = 4096
@@ -103,22 +105,44 @@ class Columns:
 
     def samples(self) -> list[Sample]:
         """The samples, as they were."""
-        number = len(self)
-        keys = [self.keys] * number if isinstance(self.keys, str) else self.keys
+        return self.at(slice(None))
+
+    def at(self, rows: slice | Ints) -> list[Sample]:
+        """The samples of some rows."""
+        values: list[Any] = self.value[rows].tolist()
+        if self.type.any():
+            values = np.array(self.values(), dtype=object)[rows].tolist()
+        count = len(values)
+        keys = (
+            repeat(self.keys, count)
+            if isinstance(self.keys, str)
+            else np.array(self.keys, dtype=object)[rows].tolist()
+        )
         return list(
             map(
-                Sample,
-                [self.tags[i] for i in self.tag.tolist()],
-                self.values(),
-                [self.units[i] for i in self.unit.tolist()],
-                self.time.tolist(),
-                self.received.tolist(),
-                self.quality.tolist(),
-                self.status.tolist(),
+                quick_sample,
+                [self.tags[i] for i in self.tag[rows].tolist()],
+                values,
+                [self.units[i] for i in self.unit[rows].tolist()],
+                self.time[rows].tolist(),
+                self.received[rows].tolist(),
+                self.quality[rows].tolist(),
+                self.status[rows].tolist(),
                 keys,
-                self.historical.astype(bool).tolist(),
+                self.historical[rows].astype(bool).tolist(),
             )
         )
+
+    @cached_property
+    def newest(self) -> dict[str, tuple[int, int]]:
+        """Time and row of the newest sample of each tag; of several at one time the last."""
+        order = np.argsort(self.time, kind="stable")
+        rows = dict(zip(self.tag[order].tolist(), order.tolist(), strict=True))
+        times = self.time[list(rows.values())].tolist()
+        return {
+            self.tags[tag]: (time, row)
+            for (tag, row), time in zip(rows.items(), times, strict=True)
+        }
 
     def values(self) -> list[Any]:
         """The values, each of its own type."""

@@ -94,6 +94,33 @@ class Sample(Event):
         return self.source_key or f"{self.tag}|{self.source_time}|{self.value!r}|{self.status}"
 
 
+def quick_sample(
+    tag: str,
+    value: float | bool | str | None,
+    unit: str,
+    source_time: int,
+    received_time: int,
+    quality: int = Quality.GOOD,
+    status: int = 0,
+    source_key: str = "",
+    historical: bool = False,
+) -> Sample:
+    """The Sample of these fields, made in a third of the time: for what is read in thousands."""
+    made = object.__new__(Sample)
+    made.__dict__.update(
+        tag=tag,
+        value=value,
+        unit=unit,
+        source_time=source_time,
+        received_time=received_time,
+        quality=quality,
+        status=status,
+        source_key=source_key,
+        historical=historical,
+    )
+    return made
+
+
 @dataclass(frozen=True)
 class Action(Event):
     """Something done to the physical thing: a dose, a lot change, a setpoint that took effect.

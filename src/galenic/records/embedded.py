@@ -79,7 +79,7 @@ class EmbeddedStore(SiteStore):
             self._writer = self._connect("rwc")
             make_durable(self._writer)
             self._upgrade(name, site)
-            self._tail = Tail.of(self._writer)
+            self._tail = Tail.to_write_on(self._writer)
             self._names = dict(self._writer.execute("SELECT name, id FROM names"))
             historian.remove_strays(self.folder, historian.registered(self._writer))
             volumes.remove_strays(self.folder, self._writer)

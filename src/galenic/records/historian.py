@@ -18,16 +18,20 @@ import numpy as np
 
 from galenic.errors import DataError, StorageError
 from galenic.packs import NUMBER, TEXT, TRUTH, WHOLE, Columns
+from galenic.records.codec import restore
 from galenic.records.files import file_hash, sync_file, sync_folder
 from galenic.records.sql import Connection
 from galenic.records.store import Segment
-from galenic.signals import Sample
+from galenic.signals import Sample, quick_sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "segments"
 ROW_GROUP = 50_000
+SETTLED = ("store", "settled")
+"""The document that says up to which journal offset packs are in the table of latest values."""
+
 SEGMENT_ROWS = 2_000_000  # of packs that one seal takes
 
 Row = tuple[int, int, int, float | None, str | None, str, int, int, int, str | None]
@@ -92,7 +96,7 @@ def sample_of(row: Sequence[Any]) -> Sample:
     """The sample in a row of `LATEST`."""
     tag, time, received, number, text, kind, quality, status, unit, key = row
     value = value_of(number, text, kind)
-    return Sample(tag, value, unit, time, received, quality, status, key or "")
+    return quick_sample(tag, value, unit, time, received, quality, status, key or "")
 
 
 def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
@@ -105,32 +109,18 @@ def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
     )
 
 
-def newest_of(columns: Columns, name_id: Callable[[str], int]) -> list[Row]:
-    """Rows of the newest sample of each tag in a pack; of several at one time the last to come."""
-    order = np.argsort(columns.time, kind="stable")
-    newest = dict(zip(columns.tag[order].tolist(), order.tolist(), strict=True))
-    values = columns.values() if columns.type.any() else None
-    units = [name_id(unit) for unit in columns.units]
-    found = []
-    for tag, i in newest.items():
-        value = float(columns.value[i]) if values is None else values[i]
-        number, text, kind = _stored(value) if type(value) is not float else _stored_number(value)
-        key = columns.keys if isinstance(columns.keys, str) else columns.keys[i]
-        found.append(
-            (
-                name_id(columns.tags[tag]),
-                int(columns.time[i]),
-                int(columns.received[i]),
-                number,
-                text,
-                kind,
-                int(columns.quality[i]),
-                int(columns.status[i]),
-                units[int(columns.unit[i])],
-                key or None,
-            )
-        )
-    return found
+def newest_samples(packed: Iterable[Columns]) -> list[Sample]:
+    """The newest sample of each tag in packs; of several at one time the last to come."""
+    newest: dict[str, tuple[int, int, Columns]] = {}
+    for columns in packed:
+        for tag, (time, row) in columns.newest.items():
+            known = newest.get(tag)
+            if known is None or time >= known[0]:
+                newest[tag] = time, row, columns
+    rows: dict[int, tuple[Columns, list[int]]] = {}
+    for _, row, columns in newest.values():
+        rows.setdefault(id(columns), (columns, []))[1].append(row)
+    return [sample for columns, held in rows.values() for sample in columns.at(np.array(held))]
 
 
 def packed_table(columns: Columns, sequence: int) -> pa.Table:
@@ -188,6 +178,16 @@ def hot_packs(connection: Connection, start: int, stop: int) -> list[Packed]:
         "SELECT * FROM packs WHERE start < ? AND stop > ? ORDER BY last", (stop, start)
     ).fetchall()
     return [Packed(*row) for row in rows]
+
+
+def unsettled(connection: Connection) -> list[int]:
+    """Journal offsets of the packs that the latest values do not know yet, in their order."""
+    row = connection.execute(
+        "SELECT value FROM documents WHERE kind = ? AND key = ?", SETTLED
+    ).fetchone()
+    offset = restore(row[0]) if row else 0
+    rows = connection.execute("SELECT last FROM packs WHERE last > ? ORDER BY last", (offset,))
+    return [last for (last,) in rows.fetchall()]
 
 
 def due_packs(connection: Connection, until: int) -> list[Packed]:

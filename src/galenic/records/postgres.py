@@ -283,7 +283,7 @@ class PostgresStore(SiteStore):
         _refuse_moved(writer, self.place)
         self._upgrade(writer, name, site)
         self._say_who(writer)
-        self._tail, self._names = Tail.of(writer), _names(writer)
+        self._tail, self._names = Tail.to_write_on(writer), _names(writer)
         historian.remove_strays(self.folder, historian.registered(writer))
         volumes.remove_strays(self.folder, writer)
 

@@ -147,6 +147,7 @@ class History:
         self._reading = reading
         self._row = row
         self._tables: OrderedDict[int, tuple[frozenset[str], pa.Table]] = OrderedDict()
+        self._waiting: dict[int, packs.Columns] = {}
         self._opening = threading.Lock()
         self._duck: duckdb.DuckDBPyConnection | None = None
 
@@ -243,21 +244,35 @@ class History:
             if found is not None and found[1].num_rows == one.count:
                 self._tables.move_to_end(one.last)
                 return found
-        _, _, _, body, _ = self._row(connection, one.last)
-        try:
-            columns = packs.unpack(body)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f"the pack at journal row {one.last} is damaged: {error}",
-                where=str(self._folder),
-                hint="run verify to find what was changed",
-            ) from error
+        columns = self._columns(connection, one.last)
         found = frozenset(columns.tags), historian.packed_table(columns, one.sequence)
         with self._opening:
             self._tables[one.last] = found
             while len(self._tables) * one.count > KEPT_ROWS:
                 self._tables.popitem(last=False)
         return found
+
+    def _columns(self, connection: Connection, offset: int) -> packs.Columns:
+        """The pack at a journal offset."""
+        _, _, _, body, _ = self._row(connection, offset)
+        try:
+            return packs.unpack(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"the pack at journal row {offset} is damaged: {error}",
+                where=str(self._folder),
+                hint="run verify to find what was changed",
+            ) from error
+
+    def unsettled(self, connection: Connection) -> list[packs.Columns]:
+        """The packs that the table of latest values does not know yet, in their order."""
+        known, offsets = self._waiting, historian.unsettled(connection)
+        waiting = {
+            offset: known[offset] if offset in known else self._columns(connection, offset)
+            for offset in offsets
+        }
+        self._waiting = waiting
+        return list(waiting.values())
 
     def _ask(self, tags: list[str], start: int, stop: int, text: str, **values: int) -> pa.Table:
         with self._reading() as connection:

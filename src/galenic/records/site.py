@@ -338,10 +338,16 @@ class SiteStore(ABC):
         """The newest sample of each tag (of the given ones that have any)."""
         wanted = None if tags is None else set(tags)
         with self._reading() as connection:
-            rows = connection.execute(f"{historian.LATEST} ORDER BY t.name").fetchall()
-        return {
-            row[0]: historian.sample_of(row) for row in rows if wanted is None or row[0] in wanted
-        }
+            rows = connection.execute(historian.LATEST).fetchall()
+            packed = self._history.unsettled(connection)
+        found = {row[0]: row for row in rows if wanted is None or row[0] in wanted}
+        samples = {tag: historian.sample_of(row) for tag, row in found.items()}
+        for sample in historian.newest_samples(packed):
+            known = samples.get(sample.tag)
+            is_newer = known is None or sample.source_time >= known.source_time
+            if is_newer and (wanted is None or sample.tag in wanted):
+                samples[sample.tag] = sample
+        return {tag: samples[tag] for tag in sorted(samples)}
 
     def history(
         self,
@@ -397,6 +403,7 @@ class SiteStore(ABC):
             detail = {key: value for key, value in vars(segment).items() if key != "name"}
             time = self._clock.now() if now is None else now
             with self.transaction() as transaction:
+                transaction.settle()
                 historian.register(transaction.connection, segment, until, packed)
                 step("registered")
                 transaction.ledger(Record(SEAL, time, segment.name, detail))
@@ -427,6 +434,7 @@ class SiteStore(ABC):
                 volume = volumes.write_volume(self.folder, rows, before, step)
             time = self._clock.now() if now is None else now
             with self.transaction() as transaction:
+                transaction.settle()
                 volumes.remove(transaction.connection, volume)
                 step("removed")
                 transaction.ledger(volume.record(time))

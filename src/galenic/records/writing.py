@@ -18,6 +18,7 @@ from galenic.records.store import Checkpoint
 from galenic.records.tree import append, frontier_of
 from galenic.signals import Correction, Record, Sample, Signal
 
+SETTLE_AT = 10_000  # samples in packs that the table of latest values may lag behind
 FEW = 16
 """Fewer samples than this are journalled one by one: the head of a pack would be longer."""
 
@@ -32,6 +33,8 @@ class Tail:
     journal: bytes = journal.START
     sequence: int = 0
     tree: Frontier = field(default_factory=Frontier)
+    unsettled: tuple[packs.Columns, ...] = field(default=(), compare=False)
+    """Packs whose newest samples are not in the table of latest values yet."""
 
     @classmethod
     def of(cls, connection: Connection) -> Tail:
@@ -50,6 +53,18 @@ class Tail:
         index, digest = (entry[0], entry[1].hex()) if entry else (-1, ZERO)
         offset, chained = row or (0, journal.START)
         return cls(index, digest, offset, chained, sequence, frontier_of(connection, index + 1))
+
+    @classmethod
+    def to_write_on(cls, connection: Connection) -> Tail:
+        """The same for the one who writes, with the packs that are to be settled."""
+        waiting = [
+            packs.unpack(body)
+            for offset in historian.unsettled(connection)
+            for (body,) in connection.execute(
+                'SELECT body FROM journal WHERE "offset" = ?', (offset,)
+            ).fetchall()
+        ]
+        return replace(cls.of(connection), unsettled=tuple(waiting))
 
     @property
     def head(self) -> Head:
@@ -79,7 +94,8 @@ class TableTransaction:
         first, waiting = self.tail.offset + 1, list(samples)
         for start in range(0, len(waiting), packs.MOST):
             part = waiting[start : start + packs.MOST]
-            packed = packs.pack(part) if len(part) >= FEW else None
+            is_worth = len(part) >= FEW or self.tail.unsettled
+            packed = packs.pack(part) if is_worth else None
             if packed is None:
                 self.journal(part, received)
                 self.samples(part)
@@ -92,8 +108,23 @@ class TableTransaction:
         start, stop = int(columns.time.min()), int(columns.time.max()) + 1
         entry = (self.tail.offset, len(columns), self.tail.sequence + 1, start, stop, received)
         self._do("INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?)", entry)
-        self.tail = replace(self.tail, sequence=self.tail.sequence + len(columns))
-        self._set_latest(historian.newest_of(columns, self.name_id))
+        self.tail = replace(
+            self.tail,
+            sequence=self.tail.sequence + len(columns),
+            unsettled=(*self.tail.unsettled, columns),
+        )
+        waiting = sum(map(len, self.tail.unsettled))
+        if waiting >= max(SETTLE_AT, 5 * len(columns.tags)):
+            self.settle()
+
+    def settle(self) -> None:
+        """Enter the newest samples of packs in the table of latest values."""
+        if self.tail.unsettled:
+            newest = historian.newest_samples(self.tail.unsettled)
+            self.tail = replace(self.tail, unsettled=())
+            rows = [historian.row_of(sample, self.name_id) for sample in newest]
+            self.connection.merge(historian.SET_LATEST, rows)
+            self.put(*historian.SETTLED, self.tail.offset)
 
     def applied(self, subject: str, offsets: Iterable[int], received: int) -> int:
         self._append([(journal.APPLIED, journal.applied_body(subject, offsets))], received)
@@ -132,6 +163,7 @@ class TableTransaction:
             source_key=correction.amends,
         )
         row = historian.row_of(version, self.name_id)
+        self.settle()
         self._file([row], "withdrawn" if correction.value is None else "corrected")
         self._do(*historian.correct_latest(row))
 
@@ -202,6 +234,7 @@ class TableTransaction:
         self.tail = replace(self.tail, sequence=self.tail.sequence + len(rows))
 
     def _set_latest(self, rows: list[historian.Row]) -> None:
+        self.settle()  # of two samples at one time the last to come counts
         newest: dict[int, historian.Row] = {}
         for row in rows:
             present = newest.get(row[0])

@@ -89,7 +89,7 @@ class Connections(dict[str, Any]):
                     await self._align(name)
                 async for batch in self[name].subscribe(tags):
                     for sample in batch:
-                        await self._inbox.put(_as_journalled(sample), name)
+                        await self._inbox.put(as_journalled(sample), name)
                 if getattr(self[name], "ends", False):
                     return
             except ConnectionLost as error:
@@ -132,7 +132,7 @@ class Connections(dict[str, Any]):
         return [b for twin in twins for b in twin.bindings if b.connection == name]
 
 
-def _as_journalled(sample: Sample) -> Sample:
+def as_journalled(sample: Sample) -> Sample:
     """The sample with a plain Python value, so that its key reads back the same."""
     value = sample.value
     return replace(sample, value=plain(value)) if hasattr(value, "tolist") else sample

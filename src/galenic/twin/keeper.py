@@ -1,6 +1,7 @@
 """What the runner makes durable: journal, decisions, outcomes of writes, checkpoints.
 
-All of it happens in one thread, in the order in which it was asked for.
+All of it happens in one thread, in the order in which it was asked for; only old rows are put into
+sealed files beside it, in a second one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from galenic.twin.project import Project
 from galenic.twin.twin import Twin
 
 RETRY = 1.0
+FULL = 500_000  # samples in packs, after which they are sealed whatever their age
 Outcomes = list[tuple[Item, str, list[Effect]]]
 
 
@@ -56,7 +58,9 @@ class Keeper:
         self._clock = clock
         self._problems = problems
         self._owns_store = store is None
+        self._unsealed = 0
         self._disk = Pool(1, "galenic-disk")
+        self._shelf = Pool(1, "galenic-shelf")
 
     async def open(self) -> None:
         """Open the site's folder, unless a store was given."""
@@ -74,12 +78,14 @@ class Keeper:
             )
 
     async def close(self) -> None:
-        """Close what was opened here."""
+        """Close what was opened here, once no thread is at work in it."""
+        await self._shelf.run(lambda: None)
         if self._owns_store and self.store is not None:
             await self._disk.run(self.store.close)
 
     def end(self) -> None:
-        """End the thread."""
+        """End the threads."""
+        self._shelf.end()
         self._disk.end()
 
     def back(self, back: resume.Return) -> None:
@@ -119,17 +125,27 @@ class Keeper:
         await self._durably(partial(self._save, point, belief, reason))
 
     async def seal(self, until: int, now: int) -> None:
-        """Move samples before ``until`` [ns] to sealed segments."""
-        await self._durably(lambda: self.store.seal(until, now) and None)
+        """Move samples before ``until`` [ns] to sealed segments, beside what is committed."""
+        self._unsealed = 0
+        await self._durably(partial(self._seal, until, now), self._shelf)
 
     async def seal_journal(self, until: int, now: int) -> None:
         """Move the oldest journal rows to a sealed volume, if enough are from before ``until``."""
-        await self._durably(lambda: self.store.seal_journal(until, now) and None)
+        await self._durably(lambda: self.store.seal_journal(until, now) and None, self._shelf)
 
-    async def _durably(self, work: Callable[[], None]) -> None:
+    async def take(self, samples: list[Sample]) -> None:
+        """Samples of tags that belong to no twin, in one commit."""
+        await self._durably(partial(self._take, samples))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much was taken since the last seal that reading it would become slow."""
+        return self._unsealed >= FULL
+
+    async def _durably(self, work: Callable[[], None], pool: Pool | None = None) -> None:
         while True:
             try:
-                await self._disk.run(work)
+                await (pool or self._disk).run(work)
             except StorageError as error:
                 self._problems.tell("store", str(error))
                 if not self.patient:
@@ -159,6 +175,15 @@ class Keeper:
                     place = self.store.locate(item.event.amends)
                     if place is not None:
                         tx.correct(item.event, *place)
+
+    def _take(self, samples: list[Sample]) -> None:
+        with self.store.transaction() as tx:
+            tx.take(samples, self._clock.now())
+        self._unsealed += len(samples)
+
+    def _seal(self, until: int, now: int) -> None:
+        while self.store.seal(until, now) is not None:
+            pass
 
     @staticmethod
     def _taken(tx: Any, events: list[Event], now: int) -> list[int]:

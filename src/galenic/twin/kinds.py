@@ -7,8 +7,9 @@ is a path where its connector takes a ``Path``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ class ConnectionSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
     folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class RecordSpec:
+    """Which tags of a connection are recorded: those that fit a pattern, and no twin reads."""
+
+    connection: str
+    tags: tuple[str, ...] = ("*",)
+
+    def chosen(self, offered: Sequence[str]) -> list[str]:
+        """The tags of ``offered`` that fit."""
+        return [tag for tag in offered if any(fnmatchcase(tag, one) for one in self.tags)]
 
 
 def beside(folder: Path, given: Any, where: str) -> str:

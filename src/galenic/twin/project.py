@@ -18,7 +18,7 @@ from galenic.records.places import EMBEDDED, check_place
 from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
-from galenic.twin.kinds import ConnectionSpec, beside
+from galenic.twin.kinds import ConnectionSpec, RecordSpec, beside
 from galenic.twin.level import Level
 from galenic.twin.security import Security, read_security
 
@@ -28,10 +28,11 @@ TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values":
         "binding": list, "targets": dict, "health": dict, "fold": dict, "alarm": list,
         "alarming": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
-TOP = ("site", "server", "access", "plant", "connection", "twin")
+TOP = ("site", "server", "access", "plant", "connection", "twin", "record")
 ALARM = {**{f.name: str for f in fields(AlarmRule)}, "latching": bool, "probability": float,
          "above": object, "below": object, "deadband": object, "respond": object,
          "on_delay": object, "off_delay": object, "within": object}  # fmt: skip
+RECORD = {"connection": str, "tags": list}
 SPANS = ("stale_after", "frozen_after", "lag")
 ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
 
@@ -72,6 +73,7 @@ class Project:
     plant: Mapping[str, Any] | None = None
     path: Path | None = None
     security: Security = field(default_factory=Security)
+    records: tuple[RecordSpec, ...] = ()
 
 
 class _Place:
@@ -133,9 +135,31 @@ def read_project(path: str | Path) -> Project:
             before[name] += len(table.get(name, ()))
     _distinct("connection", [c.name for c in connections], path)
     _distinct("twin", [t.id for t in twins], path)
+    records = tuple(
+        _record(table, i, connections, place)
+        for i, table in enumerate(_tables(record, "record", path))
+    )
     site, plant = _site(record, place), _plant(record.get("plant"), place)
     security = read_security(record, site.address, place.at, place.folder)
-    return Project(site, connections, tuple(twins), plant, path, security)
+    return Project(site, connections, tuple(twins), plant, path, security, records)
+
+
+def _record(
+    table: dict[str, Any], index: int, connections: tuple[ConnectionSpec, ...], place: _Place
+) -> RecordSpec:
+    """The tags of a connection that are recorded without a twin."""
+    _typed(table, RECORD, "record", index, place)
+    names = [one.name for one in connections]
+    name = table.get("connection", names[0] if len(names) == 1 else "")
+    _known("connection", name, names, place.at("record", index, "connection"))
+    tags = table.get("tags", ["*"])
+    if not tags or not all(isinstance(tag, str) for tag in tags):
+        raise DataError(
+            f"tags = {tags!r}",
+            where=place.at("record", index, "tags"),
+            expected="names or patterns like Area1.*",
+        )
+    return RecordSpec(name, tuple(tags))
 
 
 def _tables(record: Mapping[str, Any], name: str, path: Path) -> list[dict[str, Any]]:

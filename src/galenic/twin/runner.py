@@ -42,6 +42,7 @@ from galenic.twin.pace import Due, Pace, PlantClock
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
 from galenic.twin.publishing import Publishing
+from galenic.twin.recording import Recording
 from galenic.twin.routes import CLOCK, Routes
 from galenic.twin.run import Run
 from galenic.twin.twin import Twin
@@ -109,6 +110,10 @@ class Runner:
         self.connectors = Connections(
             project, connectors or {}, self.clock, self.problems, self._inbox
         )
+        self.recordings = [
+            Recording(spec, self.connectors, self._keeper, self.problems, self._routes.tags)
+            for spec in project.records
+        ]
         self._computing = Computing(workers)
         self._writes = Writes(
             self.twins, self.connectors, self._keeper, self._inbox, self.live, self.clock
@@ -136,6 +141,9 @@ class Runner:
         for name in self.connectors:
             self._spawn(self.connectors.listen(name, self._routes.tags(name)))
             self._spawn(self._writes.perform(name))
+        for recording in self.recordings:
+            self._spawn(recording.listen())
+            self._spawn(recording.file())
         self._spawn(self._tick())
 
     def _bring_back(self) -> list[tuple[str, Receipt]]:
@@ -161,6 +169,8 @@ class Runner:
         await self._quietly(self.connectors.close())
         if self.failure is None:
             await self._quietly(asyncio.wait_for(self._inbox.emptied(), LAST))
+            for recording in self.recordings:
+                await self._quietly(asyncio.wait_for(recording.emptied(), LAST))
         await cancelled(self._tasks)
         await self._jobs.cancel()
         await self._quietly(self._save(reason))
@@ -307,6 +317,7 @@ class Runner:
             "now": self.clock.now(),
             "speed": self.pace.to_dict(),
             "queue": len(self._inbox),
+            "recordings": {one.spec.connection: one.to_dict() for one in self.recordings},
             "listeners": self.live.listeners,
             "problems": dict(self.problems),
             "connections": {name: asdict(c.status) for name, c in self.connectors.items()},
@@ -392,10 +403,16 @@ class Runner:
             await self._publishing.twin(id, now)
         if self._due.is_due("save", now, SAVE_EVERY):
             await self._save("checkpoint")
+        self._put_away(now)
+
+    def _put_away(self, now: int) -> None:
+        """Old rows into sealed files, in a thread of their own: nobody waits for it."""
         if self._due.is_due("seal", now, SEAL_EVERY):
-            await self._keeper.seal(now - nanoseconds(SEAL_EVERY), now)
+            self._jobs.start(self._keeper.seal(now - nanoseconds(SEAL_EVERY), now))
+        elif self._keeper.is_full:
+            self._jobs.start(self._keeper.seal(now, now))
         if self._due.is_due("volume", now, VOLUME_EVERY):
-            await self._keeper.seal_journal(now - nanoseconds(JOURNAL_KEPT), now)
+            self._jobs.start(self._keeper.seal_journal(now - nanoseconds(JOURNAL_KEPT), now))
 
     async def _save(self, reason: str) -> None:
         """Checkpoints of all twins at their journal positions."""

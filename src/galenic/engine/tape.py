@@ -160,7 +160,9 @@ class Tape:
             elif step.name == "output":
                 results[step.place[0]][step.place[1]] = work[step.slot]
             else:
-                work[step.slot] = _NUMPY[step.name](*(work[i] for i in step.arguments))
+                value = _NUMPY[step.name](*(work[i] for i in step.arguments))
+                # A truth is a number: numpy would add two of them to one.
+                work[step.slot] = np.asarray(value, dtype=float)
         return [np.array(np.broadcast_arrays(*r), dtype=float) for r in results]
 
 

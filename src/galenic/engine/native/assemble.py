@@ -6,7 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 
 from galenic.engine.native.consistent import settle_program
-from galenic.engine.native.crossings import MOST, measure_program, watch_program
+from galenic.engine.native.crossings import (
+    MOST,
+    bounds_program,
+    measure_program,
+    watch_program,
+)
 from galenic.engine.native.driver import driver, lay_out
 from galenic.engine.native.driving import Shape
 from galenic.engine.native.elementary import declarations, functions
@@ -70,6 +75,7 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
         programs.append(settle_program(equations))
     if problem.triggers:
         programs.append(watch_program(equations, kept, rows))
+        programs.append(bounds_program(equations, kept, rows))
         programs.append(measure_program(equations))
     programs.append(_init(graph))
     layout = Layout(lanes)

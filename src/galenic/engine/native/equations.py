@@ -7,6 +7,7 @@ from functools import cached_property
 import casadi as ca
 import numpy as np
 
+from galenic.engine.intervals import Bounds, Enclosure
 from galenic.engine.native.affine import Form, forms
 from galenic.engine.native.graph import Graph, Value
 from galenic.engine.native.lower import lower
@@ -124,6 +125,22 @@ class Equations:
         """The triggers."""
         return lower(self.graph, self._levels, [[time], y, self.theta])[0]
 
+    def level_bounds(self, enclosure: Enclosure, time: Bounds, y: list[Bounds]) -> list[Bounds]:
+        """Bounds of the triggers over an interval of time."""
+        theta = [Bounds(value, value) for value in self.theta]
+        return enclosure.of(self._levels, [[time], y, theta])[0]
+
+    def rate_bounds(
+        self,
+        enclosure: Enclosure,
+        time: tuple[Bounds, Bounds],
+        y: list[Bounds],
+        slopes: list[Bounds],
+    ) -> list[Bounds]:
+        """Bounds of the rates of the triggers, where time and unknowns move at given rates."""
+        theta = [Bounds(value, value) for value in self.theta]
+        return enclosure.of(self._rates, [[time[0]], y, theta, slopes, [time[1]]])[0]
+
     def after(self, rule: int, time: Value, y: Values) -> Values:
         """The unknowns after event rule number ``rule``."""
         tape = self._tape(self.problem.rules[rule])
@@ -174,6 +191,15 @@ class Equations:
     @cached_property
     def _levels(self) -> Tape:
         return self._tape(ca.vertcat(*(level for _, level in self.problem.triggers)))
+
+    @cached_property
+    def _rates(self) -> Tape:
+        problem, w = self.problem, self._unknowns
+        levels = ca.vertcat(*(level for _, level in problem.triggers))
+        slopes, speed = ca.SX.sym("slopes", self.n), ca.SX.sym("speed")
+        rates = ca.jtimes(levels, w, slopes) + ca.jacobian(levels, problem.t) * speed
+        given = [problem.t, w, problem.theta, slopes, speed]
+        return Tape(ca.Function("rates", given, [ca.densify(rates)]))
 
     def _tape(self, *expressions: ca.SX) -> Tape:
         problem = self.problem

@@ -27,7 +27,9 @@ def _finish(layout: Layout, shape: Shape) -> str:
     who = s.lane_load("ID", "%lane", kind="i64")
     code = s.lane_load("CODE", "%lane", kind="i64")
     s.put(s.pointer("status"), who, s.get(f"trunc i64 {code} to i32"), "i32")
-    for field, array in (("accepted", "ACC"), ("rejected", "REJ")):
+    counts = [("accepted", "ACC"), ("rejected", "REJ")]
+    counts += [("doubtful", "DOUBT")] if shape.triggers else []
+    for field, array in counts:
         s.put(s.pointer(field), who, s.lane_load(array, "%lane", kind="i64"), "i64")
     s.put(s.pointer("reached"), who, s.lane_load("T", "%lane"))
     _leave_blank(s, shape)
@@ -66,7 +68,7 @@ def _take(layout: Layout, shape: Shape) -> str:
     s.jump(end)
     s.begin(some)
     s.lane_store("ID", "%lane", who, kind="i64")
-    for array in ("ACC", "REJ", "CODE"):
+    for array in ("ACC", "REJ", "CODE", *(["DOUBT"] if shape.triggers else [])):
         s.lane_store(array, "%lane", "0", kind="i64")
     for array in ("FRESH", "DIRTY", "NEED"):
         s.lane_store(array, "%lane", "1", kind="i64")

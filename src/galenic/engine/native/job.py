@@ -59,6 +59,7 @@ FIELDS = (
     "status",  # int32
     "accepted",  # int64
     "rejected",
+    "doubtful",
     "reached",
     "final",  # or null
     "rtol",  # double

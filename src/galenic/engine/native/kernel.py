@@ -78,6 +78,7 @@ class Outcome:
     status: npt.NDArray[np.int32]
     accepted: Whole
     rejected: Whole
+    doubtful: Whole
     reached: Array
     final: Array | None
 
@@ -161,6 +162,7 @@ class Kernel:
             status=np.zeros(count, dtype=np.int32),
             accepted=np.zeros(count, dtype=np.int64),
             rejected=np.zeros(count, dtype=np.int64),
+            doubtful=np.zeros(count, dtype=np.int64),
             reached=np.full(count, np.nan),
             final=np.full((count, self.facts.n), np.nan) if keep_final else None,
         )
@@ -187,6 +189,7 @@ class Kernel:
             "status": outcome.status,
             "accepted": outcome.accepted,
             "rejected": outcome.rejected,
+            "doubtful": outcome.doubtful,
             "reached": outcome.reached,
             "final": outcome.final,
             "rtol": float(rtol),

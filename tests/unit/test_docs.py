@@ -164,6 +164,7 @@ SETTINGS = {
     "[plant]": project.PLANT,
     "[server]": security.SERVER,
     "[access]": security.ACCESS,
+    "[[access.signature]]": security.SIGNATURE,
     "[[connection]]": ["name", "kind"],
     "[[twin.binding]]": project.BINDING,
     "[twin.fold]": [f.name for f in fields(FoldRules)],
@@ -248,3 +249,29 @@ def test_the_readme_has_the_two_commands_and_the_picture():
     assert "make run " in text
     assert "make test " in text
     assert "](docs/pictures/control-room.png)" in text
+
+
+CLAUSES = [
+    *(f"11.10({letter})" for letter in "abcdefghijk"),
+    "11.30", "11.50(a)", "11.50(b)", "11.70", "11.100(a)", "11.100(b)",
+    *(f"11.200(a)({n})" for n in (1, 2, 3)), *(f"11.300({letter})" for letter in "abcde"),
+    *("5", "6", "7.1", "8.2", "9", "11", "12.1", "12.3", "12.4", "14", "15", "16", "17"),
+    *("attributable", "legible", "contemporaneous", "original", "accurate", "complete"),
+    *("consistent", "enduring", "available"),
+]  # fmt: skip
+
+
+def test_each_clause_is_answered_by_tests_that_exist():
+    text = (DOCS / "explanation" / "part-11.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w.()]+) \|(.*)$", text, re.M))
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).is_file()
+        or (name and f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8"))
+    ]
+
+    assert [clause for clause in CLAUSES if "`tests/" not in rows.get(clause, "")] == []
+    assert len(named) > 60
+    assert missing == []

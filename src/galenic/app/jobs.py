@@ -55,6 +55,7 @@ class Job:
     result: Result | None = field(default=None, repr=False)
     error: Exception | None = None
     result_hash: str = ""
+    request: str = ""
     ended: threading.Event = field(default_factory=threading.Event, repr=False)
     stop: threading.Event = field(default_factory=threading.Event, repr=False)
     kill: Callable[[], None] | None = field(default=None, repr=False)
@@ -82,7 +83,7 @@ class Job:
         kept = {name: getattr(self, name) for name in (*names, "progress", "message")}
         error = error_facts(self.error) if self.error is not None else {}
         kept |= {"arguments": dict(self.arguments), "result": self.result_hash, "error": error}
-        return kept
+        return kept | ({"request": self.request} if self.request else {})
 
     def to_dict(self) -> dict[str, Any]:
         """The job with its result, as surfaces show it."""

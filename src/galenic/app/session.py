@@ -21,6 +21,7 @@ from galenic.app.jobs import LIVE, Job, ServiceFailed, Task, Workers, error_fact
 from galenic.app.permissions import SITE, Caller, require, require_service, sees_all
 from galenic.clock import Clock, SystemClock, seconds
 from galenic.errors import GalenicError, NotPermitted, StorageError, UnknownName
+from galenic.records.policy import SignatureRule
 from galenic.signals import Record
 from galenic.twin.arguments import ArgumentError
 from galenic.twin.references import FileKind
@@ -31,6 +32,18 @@ from galenic.twin.service import Service
 JOB = "job"  # kind of documents, as in galenic.records.jobs
 KEPT = 200  # ended jobs kept in memory
 SHORT = 1.0  # seconds that a call may take before it is answered with a running job
+
+
+class SignatureNeeded(NotPermitted):
+    """The call needs signatures, which are given with a request."""
+
+    def __init__(self, rule: SignatureRule, service: str) -> None:
+        self.rule = rule
+        super().__init__(
+            f"{service} needs signatures: {', '.join(rule.meanings)}",
+            expected=f"a request, signed with {rule.meanings[0]}",
+            hint="POST /api/requests, or galenic request",
+        )
 
 
 class Session:
@@ -51,6 +64,8 @@ class Session:
         Further services beside the index.
     site : str, optional
         Folder of the site, which the worker processes open for reading.
+    rules : rules, optional
+        Which calls need signatures; those of the runner's project if left out.
     """
 
     def __init__(
@@ -63,11 +78,14 @@ class Session:
         services: Iterable[Service] = (),
         site: str | None = None,
         clock: Clock | None = None,
+        rules: Iterable[SignatureRule] | None = None,
     ) -> None:
         self.store = store
         self.runner = runner
         self.clock = clock or SystemClock()
         self.models = list(models)
+        ruled = runner.project.security.signatures if runner is not None else ()
+        self.rules = tuple(ruled if rules is None else rules)
         self._records = store is not None and not store.readonly
         self._own = {service.full_name: service for service in services}
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -106,8 +124,11 @@ class Session:
         *,
         wait: float = SHORT,
         report: Callable[[float, str], None] | None = None,
+        request: str = "",
     ) -> Job:
         """Call a service; the job has ended if that took less than ``wait`` seconds.
+
+        ``request`` is given by the desk (`galenic.app.signing`) for a call that has been signed.
 
         Raises
         ------
@@ -117,6 +138,30 @@ class Session:
             An argument is wrong; the error names it. Nothing ran.
         NotPermitted
             The role or the twin's level does not allow it. The refusal is in the ledger.
+        SignatureNeeded
+            A rule of the project wants signatures first.
+        """
+        entry, plain, rule = self.checked(name, arguments, who)
+        if rule is not None and not request:
+            raise SignatureNeeded(rule, entry.full_name)
+        job = self._accept(entry, plain, who, request)
+        if self._workers is None:
+            self._perform(entry, plain, who, job, report)
+            return job
+        thread = threading.Thread(
+            target=self._perform, args=(entry, plain, who, job, report), daemon=True
+        )
+        thread.start()
+        if not job.wait(wait):
+            self._keep(job)
+        return job
+
+    def checked(
+        self, name: str, arguments: Mapping[str, Any], who: Caller
+    ) -> tuple[ServiceEntry, dict[str, Any], SignatureRule | None]:
+        """A service, its arguments in plain form, and the rule of signatures for such a call.
+
+        Raises what speaks against the call, as ``call`` does.
         """
         entry = self.service(name)
         try:
@@ -128,17 +173,12 @@ class Session:
         except NotPermitted as error:
             self._enter(entry.full_name, who.name, {"outcome": "refused", "why": str(error)}, who)
             raise
-        job = self._accept(entry, plain, who)
-        if self._workers is None:
-            self._perform(entry, plain, who, job, report)
-            return job
-        thread = threading.Thread(
-            target=self._perform, args=(entry, plain, who, job, report), daemon=True
-        )
-        thread.start()
-        if not job.wait(wait):
-            self._keep(job)
-        return job
+        return entry, plain, self.rule(entry, plain)
+
+    def rule(self, entry: ServiceEntry, plain: Mapping[str, Any]) -> SignatureRule | None:
+        """The first rule of the project that wants signatures for a call."""
+        fitting = (rule for rule in self.rules if rule.fits(entry.full_name, plain))
+        return next(fitting, None)
 
     def require(
         self,
@@ -178,10 +218,12 @@ class Session:
                     hint="a person may raise the level, with a reason",
                 )
 
-    def _accept(self, entry: ServiceEntry, plain: Mapping[str, Any], who: Caller) -> Job:
+    def _accept(
+        self, entry: ServiceEntry, plain: Mapping[str, Any], who: Caller, request: str
+    ) -> Job:
         record = {a.name: a.record(plain[a.name]) for a in entry.arguments}
         now = self.clock.now()
-        job = Job(uuid.uuid4().hex, entry.full_name, who.name, record, now)
+        job = Job(uuid.uuid4().hex, entry.full_name, who.name, record, now, request=request)
         with self._lock:
             self._jobs[job.id] = job
             ended = [one.id for one in self._jobs.values() if not one.live]
@@ -328,6 +370,8 @@ class Session:
         if who.token:
             detail["token"] = who.token
         detail["arguments"] = job.arguments
+        if job.request:
+            detail["request"] = job.request
         detail["elapsed"] = seconds(now - job.created)
         if job.error is not None:
             detail["error"] = error_facts(job.error)
@@ -353,7 +397,8 @@ class Session:
                 tx.ledger(Record("service", now, job.service, self._detail(job), job.who))
 
     def _detail(self, job: Job) -> dict[str, Any]:
-        return {"outcome": "accepted", "job": job.id, "arguments": job.arguments}
+        detail = {"outcome": "accepted", "job": job.id, "arguments": job.arguments}
+        return detail | ({"request": job.request} if job.request else {})
 
     def _enter(self, subject: str, name: str, detail: Mapping[str, Any], who: Caller) -> None:
         if not self._records:

@@ -21,6 +21,7 @@ from galenic.records.files import storage_errors
 from galenic.records.historian import FOLDER
 from galenic.records.journal import Row
 from galenic.records.ledger import ARTEFACT, SEAL, Head
+from galenic.records.signatures import SIGNATURE, Signed
 from galenic.records.site import SiteStore
 
 PROGRAM = "galenic_verify.py"
@@ -38,6 +39,7 @@ journal.jsonl   every signal as it came, and in which order it was applied; hash
 heads.jsonl     signed heads (Ed25519): what ledger and journal were at a moment
 segments/       sealed samples (Parquet), named in entries of kind seal
 artefacts/      files under their SHA-256; entries of kind artefact say what they are
+signatures.txt  the electronic signatures for people, one line each; they are entries of the ledger
 manifest.json   size and SHA-256 of each file here
 """
 
@@ -55,6 +57,7 @@ def write_bundle(store: SiteStore, folder: str | Path) -> dict[str, Any]:
         _write_lines(target / "ledger.jsonl", _entries(store, head))
         _write_lines(target / "journal.jsonl", _rows(store, head))
         _write_lines(target / "heads.jsonl", _heads(store, head))
+        _write_signatures(store, head, target / "signatures.txt")
         _copy_files(store, head, target)
         facts = {"site": store.site, "index": head.index, "offset": head.offset}
         (target / "README.txt").write_text(READ_ME.format(**facts), encoding="utf-8")
@@ -95,6 +98,16 @@ def _heads(store: SiteStore, head: Head) -> Iterator[dict[str, Any]]:
     for signed in store.signed_heads():
         if signed.size <= head.index + 1 and signed.offset <= head.offset:
             yield dict(vars(signed))
+
+
+def _write_signatures(store: SiteStore, head: Head, path: Path) -> None:
+    """Each signature in words: what was signed, who, when, what for and why."""
+    with path.open("w", encoding="utf-8") as file:
+        for entry in store.ledger_read(0, head.index + 1, [SIGNATURE]):
+            signed = Signed.of(entry)
+            record = signed.record
+            named = f"{record['type']} {record['id']}, version {record['version']}"
+            file.write(f"entry {entry.index}: {named}: {signed.text}\n")
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -6,8 +6,9 @@ Needs Python 3.9 or later and the package ``cryptography`` (for signatures), not
 bundle is a folder: ledger, journal and signed heads as lines of JSON, sealed segments, artefacts,
 and a manifest. Everything is recomputed: the hash of each ledger entry and its chain, the Merkle
 tree over all of them (RFC 6962) at each signed head, the signatures (Ed25519), the chain through
-all rows of the journal and its values in the ledger, the hash of each segment and artefact. What
-does not fit is named: entry, row, head or file.
+all rows of the journal and its values in the ledger, the hash of each segment and artefact, and
+whether each electronic signature fits the record that it names. What does not fit is named:
+entry, row, head or file.
 
 Who can change the bundle can also make it shorter, or make all of it anew. Only a head that was
 kept elsewhere shows that: give it with --head, as the line ``index:hash:offset:journal:root`` or
@@ -33,6 +34,8 @@ MANIFEST = "manifest.json"
 ZERO = "0" * 64
 LIMIT = 50
 OUTSIDE = "the outside head"
+MEANINGS = ("authorship", "review", "approval", "responsibility")
+SIGNED = ("record", "signer", "printed", "time", "offset", "meaning", "reason", "method", "session")
 
 Facts = dict[str, Any]
 
@@ -180,13 +183,98 @@ def outside_heads(text: str) -> list[Head]:
     return [Head(OUTSIDE, int(index), digest, int(more[0]), *more[1:3])]
 
 
+class SignatureCheck:
+    """Whether electronic signatures fit the records that they name, entry by entry.
+
+    A signature names its record by type, id, version and SHA-256: the record must stand in the
+    ledger before it, with that hash. A call that was performed on request must have all the
+    signatures that it needed, by different people.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hashes = bytearray()
+        self._artefacts: dict[str, str] = {}  # hash, identity in its provenance
+        self._requests: dict[str, Facts] = {}
+        self._signed: dict[str, list[Facts]] = {}
+
+    def fault(self, number: int, facts: Facts, digest: str) -> str:
+        """What is wrong with entry ``number``, or ''; ``digest`` is its own hash."""
+        try:
+            return self._look(facts)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return f"cannot be read as a {facts.get('kind')}: {error!r}"
+        finally:
+            self._hashes += bytes(32 * number - len(self._hashes)) + bytes.fromhex(digest)
+
+    def _look(self, facts: Facts) -> str:
+        kind, subject, detail = facts["kind"], facts["subject"], facts["detail"]
+        if kind == "artefact":
+            self._artefacts[subject] = str(detail.get("provenance", {}).get("identity", ""))
+        elif kind == "request" and detail["what"] == "made":
+            return self._made(subject, detail)
+        elif kind == "request" and detail["what"] == "performed":
+            return self._performed(subject)
+        elif kind == "signature":
+            self.count += 1
+            return self._signature(facts, detail)
+        return ""
+
+    def _made(self, subject: str, detail: Facts) -> str:
+        right = hashlib.sha256(canonical(detail["content"])).hexdigest()
+        self._requests[subject] = detail
+        return "" if right == detail["sha256"] else "its content does not give its SHA-256"
+
+    def _performed(self, subject: str) -> str:
+        if subject not in self._requests:
+            return f"performs a request {subject} that was never made"
+        signed = self._signed.get(subject, [])
+        lacking = set(self._requests[subject]["meanings"]) - {one["meaning"] for one in signed}
+        if lacking:
+            return f"performs a request without the signature of {', '.join(sorted(lacking))}"
+        if len({one["signer"] for one in signed}) < len(self._requests[subject]["meanings"]):
+            return "performs a request whose signatures are of too few people"
+        return ""
+
+    def _signature(self, facts: Facts, detail: Facts) -> str:
+        for name in SIGNED:
+            if not detail[name]:
+                return f"is a signature without {name}"
+        if detail["meaning"] not in MEANINGS:
+            return f"is a signature with the meaning {detail['meaning']!r}"
+        if detail["signer"] != facts["who"] or detail["reason"] != facts["reason"]:
+            return "is a signature whose signer or reason is not that of its entry"
+        record = detail["record"]
+        if record["type"] == "request":
+            self._signed.setdefault(record["id"], []).append(detail)
+        if not self._fits(record):
+            named = f"{record['type']} {record['id']}, version {record['version']}"
+            return f"is a signature that does not fit its record: {named}"
+        return ""
+
+    def _fits(self, record: Facts) -> bool:
+        id, version, sha256 = record["id"], record["version"], record["sha256"]
+        if record["type"] == "entry":
+            place = 32 * int(id)
+            return bool(sha256) and self._hashes[place : place + 32].hex() == sha256
+        if record["type"] == "artefact":
+            return bool(id == sha256 and id in self._artefacts)
+        if record["type"] == "definition":
+            return bool(self._artefacts.get(sha256) == version)
+        made = self._requests.get(id, {})
+        return bool(made and made["sha256"] == sha256 and str(made["version"]) == version)
+
+
 class Verifier:
     """One pass over a bundle."""
 
     def __init__(self, folder: Path, outside: list[Head]) -> None:
         self.folder = folder
         self.problems: list[Problem] = []
-        self.counts = {"entries": 0, "rows": 0, "heads": 0, "segments": 0, "artefacts": 0}
+        self.counts = {
+            "entries": 0, "rows": 0, "heads": 0, "segments": 0, "artefacts": 0, "signatures": 0
+        }  # fmt: skip
+        self._signatures = SignatureCheck()
         self.signed: Head | None = None
         self.site = ""
         self._outside = outside
@@ -302,6 +390,10 @@ class Verifier:
         self._tree.append(body)
         self._last = (number, listed)
         self._note(number, facts)
+        fault = self._signatures.fault(number, facts, digest)
+        self.counts["signatures"] = self._signatures.count
+        if fault:
+            self.bad("signature", place, fault)
         for claim in self._claims:
             if claim.index == number:
                 self._claimed(place, digest, claim)

@@ -39,6 +39,7 @@ class Job:
     message: str = ""
     result: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
+    request: str = ""
 
     @property
     def is_over(self) -> bool:

@@ -17,6 +17,7 @@ from galenic.errors import DataError
 from galenic.records import journal, volumes
 from galenic.records.codec import canonical
 from galenic.records.files import file_hash
+from galenic.records.galenic_verify import SignatureCheck
 from galenic.records.historian import FOLDER
 from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, KEY, SEAL, VOLUME, ZERO, Entry, Head
 from galenic.records.merkle import Frontier, leaf_hash
@@ -26,6 +27,7 @@ from galenic.records.tree import STORED
 
 LIMIT = 20
 FEW = 5  # rows of a pack that are named one by one
+SIGNABLE = ("artefact", "request", "signature")  # entries that the check of signatures reads
 TOLD_EVERY = 1000
 
 Report = Callable[[str, int], None]
@@ -138,6 +140,7 @@ class Verifier:
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._keys: set[str] = set()
         self._signed: list[SignedHead] = []
+        self._signatures = SignatureCheck()
         self._problems: list[Problem] = []
         self._anchors: list[tuple[int, int, str]] = []  # entry, offset, hash
         self._sealed: dict[str, Entry] = {}
@@ -216,6 +219,10 @@ class Verifier:
             if entry.previous != previous_hash:
                 self._link(entry, previous_index)
             self._note(entry)
+            facts = json.loads(body) if entry.kind in SIGNABLE else vars(entry)
+            fault = self._signatures.fault(number, facts, digest.hex())
+            if fault:
+                self._bad("signature", f"entry {number}", fault, number)
         self._last = (number, digest.hex())
         self._grow(body)
         for who, head in self._claims:

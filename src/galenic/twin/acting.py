@@ -309,6 +309,12 @@ def _ask(twin: Twin, move: Move, value: Value) -> list[Effect]:
     return list(twin.alarms.raise_(f"approve:{key}", "medium", text, twin.now, move.tag))
 
 
+def proposer(twin: Twin, key: str) -> str:
+    """Who proposed a move that waits: a person, or ``controller``; empty where none waits."""
+    waiting = twin.acting.waiting.get(key)
+    return waiting.move.who if waiting is not None else ""
+
+
 def approve(twin: Twin, command: Command, key: str) -> list[Effect]:
     """A person agrees: the guard looks once more, now."""
     waiting, effects = _taken(twin, key)

@@ -19,6 +19,7 @@ from galenic.clock import SECOND, to_iso
 from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.people import People
+from galenic.records.policy import SignatureRule
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
@@ -232,3 +233,43 @@ async def test_live_values_need_a_sign_in(plant):
                 await live.recv()
 
     assert closed.value.rcvd.code == 4401
+
+
+async def test_a_level_rises_with_two_signatures_and_a_definition_is_signed_by_version(plant):
+    """Where a rule says so; and an old version of a definition takes no signature any more."""
+    people = plant.state.access.people
+    people.add("quinn", PASSWORD, ["quality"], by="test", full_name="Quinn Marlowe")
+    plant.state.session.rules = (SignatureRule("twins.level", when={"to": "twin"}, role="quality"),)
+    first = {"meaning": "authorship", "reason": "ready", "name": "ann", "password": PASSWORD}
+    second = {"meaning": "approval", "reason": "checked", "name": "quinn", "password": PASSWORD}
+    raised = {"twin": "tank-1", "to": "twin", "reason": "ready"}
+    async with signed_in(plant) as ann, signed_in(plant, "quinn") as quinn:
+        told = {"command": "level", "arguments": {"to": "twin", "reason": "ready"}}
+        plain = await ann.post("/api/twins/tank-1/commands", json=told)
+        asked = await ann.post(
+            "/api/requests",
+            json={"service": "twins.level", "arguments": raised, "signature": first},
+        )
+        done = await quinn.post(f"/api/requests/{asked.json()['id']}/sign", json=second)
+        level = (await ann.get("/api/twins/tank-1")).json()["level"]
+
+        address = "/api/signatures?type=definition&id=tank-1"
+        seen = (await quinn.get(address)).json()
+        approval = {**second, "type": "definition", "id": "tank-1", "version": seen["version"]}
+        signed = await quinn.post("/api/signatures", json=approval)
+        holds = (await quinn.get(address)).json()["signatures"][0]["holds"]
+        change = {"twin": "tank-1", "reason": "new", "values": {"x0": 1.5}}
+        evolved = await ann.post("/api/services/twins/evolve", json=change)
+        stale = await quinn.post("/api/signatures", json={**approval, "meaning": "review"})
+        now = (await quinn.get(address)).json()
+        shown = (await quinn.get("/api/twins/tank-1/definition")).json()["signatures"]
+
+    assert (plain.status_code, asked.status_code, done.status_code) == (403, 202, 200)
+    assert level == "twin"
+    assert signed.status_code == 200, signed.text
+    assert holds
+    assert evolved.status_code == 200, evolved.text
+    assert (stale.status_code, "not the present one" in stale.text) == (422, True)
+    assert (now["author"], now["signatures"][0]["holds"]) == ("ann", False)
+    assert "Quinn Marlowe" in shown[0]["text"]
+    assert plant.state.session.store.verify().ok

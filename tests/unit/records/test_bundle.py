@@ -79,6 +79,7 @@ def test_an_untouched_bundle_is_intact_and_says_what_it_does_not_show(made, caps
         "heads": len(away.read_text().splitlines()),
         "segments": 1,
         "artefacts": 2,
+        "signatures": 0,
     }
     assert ["compared with the outside head at entry " + str(head.index)] == facts["notes"]
     assert (FORMAT, "site-1") == (manifest["format"], manifest["site"])
@@ -154,7 +155,7 @@ def test_one_changed_bit_of_any_line_is_named(copy, name):
 def test_one_changed_bit_of_any_file_is_named(copy, made):
     rng = random.Random(2)
     files = [one["name"] for one in made[1]["files"] if one["name"] not in LINES]
-    assert 5 == len(files)
+    assert 6 == len(files)
     for name in files:
         data = (copy / name).read_bytes()
         for position in rng.sample(range(len(data)), min(len(data), 8)):

@@ -7,9 +7,21 @@ from typing import Any
 from fastapi import FastAPI
 
 import galenic
-from galenic.app.api import access, calls, docs, guard, live, people, problems, records, twins
+from galenic.app.api import (
+    access,
+    calls,
+    docs,
+    guard,
+    live,
+    people,
+    problems,
+    records,
+    signing,
+    twins,
+)
 from galenic.app.api.access import Access
 from galenic.app.session import Session
+from galenic.app.signing import Desk
 
 
 def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
@@ -48,6 +60,8 @@ def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
     app.include_router(docs.router())
     if session.store is not None:
         app.include_router(records.router(session.store))
+        app.state.desk = Desk(session, users)
+        app.include_router(signing.router(app.state.desk))
     if session.runner is not None:
         app.include_router(twins.router(session))
         app.include_router(live.router(session, app.state.access))

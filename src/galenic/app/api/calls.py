@@ -139,10 +139,14 @@ def _jobs(routes: APIRouter, session: Session) -> None:
         return Json([job.record() for job in session.jobs(who)])
 
     @routes.get("/jobs/{id}", tags=["jobs"])
-    def job(id: str, who: Caller = JOBS) -> Json:
-        """State and progress of a job, and its result when it is done."""
+    def job(id: str, request: Request, who: Caller = JOBS) -> Json:
+        """State and progress of a job, and its result when it is done, with its signatures."""
         try:
-            return Json(session.job(id, who))
+            shown = session.job(id, who)
+            if session.store is not None and shown["result_hash"]:
+                signed = request.app.state.desk.signatures("artefact", shown["result_hash"])
+                shown["signatures"] = [one.to_dict() for one in signed]
+            return Json(shown)
         except UnknownName as error:
             raise found(error) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi import Query as Asked
 from fastapi.responses import StreamingResponse
 
@@ -26,12 +26,16 @@ def router(store: Any) -> APIRouter:
 
     @routes.get("")
     def ledger(
+        request: Request,
         who: Caller = LEDGER,
         start: Annotated[int | None, Asked(ge=0, le=2**62)] = None,
         limit: Annotated[int, Asked(ge=1, le=PAGE)] = 100,
         kind: Annotated[list[str] | None, Asked()] = None,
     ) -> Json:
-        """Entries from ``start`` on; the newest ``limit`` ones where it is left out."""
+        """Entries from ``start`` on; the newest ``limit`` ones where it is left out.
+
+        ``signatures`` has those of the entries, by index.
+        """
         head = store.head()
         first = max(0, head.index + 1 - limit) if start is None else start
         entries = []
@@ -39,7 +43,9 @@ def router(store: Any) -> APIRouter:
             entries.append(entry.to_dict())
             if len(entries) == limit:
                 break
-        return Json({"head": head.to_dict(), "entries": entries})
+        desk = request.app.state.desk
+        signed = desk.signed_entries([entry["index"] for entry in entries])
+        return Json({"head": head.to_dict(), "entries": entries, "signatures": signed})
 
     @routes.get("/export")
     def export(

@@ -108,9 +108,11 @@ def _looking(routes: APIRouter, session: Session) -> None:
         return Json((await ask(id, look.status))["health"])
 
     @routes.get("/twins/{id}/definition")
-    async def definition(id: str, who: Caller = TWIN) -> Json:
-        """Definition, parts and connections for the flowsheet, bindings, targets."""
-        return Json(await ask(id, defined))
+    async def definition(id: str, request: Request, who: Caller = TWIN) -> Json:
+        """Definition, parts and connections for the flowsheet, bindings, targets, signatures."""
+        shown = await ask(id, defined)
+        signed = request.app.state.desk.signatures("definition", id)
+        return Json(shown | {"signatures": [one.to_dict() for one in signed]})
 
     @routes.get("/twins/{id}/belief")
     async def belief(id: str, who: Caller = TWIN) -> Json:

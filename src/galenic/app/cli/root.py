@@ -26,6 +26,10 @@ COMMANDS = {
     "sign-out": ("End the sign-in of this command line.", "access"),
     "people": ("List people, or add, change and unlock them.", "access"),
     "tokens": ("List API tokens, or make and revoke them.", "access"),
+    "sign": ("Sign a record.", "signing"),
+    "signatures": ("Show a record with its signatures.", "signing"),
+    "request": ("Ask for a call that needs signatures.", "signing"),
+    "requests": ("List the calls that wait for signatures, or sign one.", "signing"),
     "version": ("Show the version and what it runs on.", "science"),
 }
 

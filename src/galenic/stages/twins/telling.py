@@ -115,6 +115,11 @@ def approve(twin: OneTwin, key: str, reason: Reason, run: Run) -> Result:
     key : str
         The move, as twins proposal lists it.
     """
+    from galenic.errors import NotPermitted
+    from galenic.twin.acting import proposer
+
+    if run.runner.look(twin.id, proposer, key) == run.who:
+        raise NotPermitted("who proposed a move does not approve it", expected="a second person")
     return command(run, twin.id, "approve", reason, key=key)
 
 

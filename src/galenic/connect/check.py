@@ -298,6 +298,22 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+NEEDS: dict[Check, tuple[str, ...]] = {
+    reads_a_write_back: ("accepted",),
+    reports_a_refused_write: ("refused",),
+    reports_a_value_that_does_not_fit: ("accepted",),
+    comes_back_after_a_loss: ("lose", "mend"),
+    notices_silence: ("freeze", "mend", "accepted"),
+    counts_what_overflows: ("bounded",),
+}
+"""What of a rig a check needs; one that is not named needs nothing more."""
+
+
+def applicable(rig: Rig) -> list[Check]:
+    """The checks that a rig has the means for; the others say that they are not applicable."""
+    return [check for check in CHECKS if all(getattr(rig, name) for name in NEEDS.get(check, ()))]
+
+
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise CheckFailed(otherwise)

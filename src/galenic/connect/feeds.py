@@ -120,6 +120,12 @@ class Feeds:
         return [tag for tag, queues in self._by_tag.items() if queues]
 
     @property
+    def is_filling(self) -> bool:
+        """Whether a subscription is half full: a source that can wait should."""
+        states = [queue.state for _, queue in self._open]
+        return any(2 * state.waiting > state.capacity for state in states)
+
+    @property
     def gaps(self) -> tuple[Gap, ...]:
         """Spans in which samples may be missing."""
         return tuple(self._gaps.values())

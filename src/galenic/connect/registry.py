@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from galenic.clock import Clock
 from galenic.connect.connector import Connector
@@ -16,6 +16,7 @@ GROUP = "galenic.connectors"
 BUILT_IN = {
     "memory": "galenic.connect.memory:MemoryConnector",
     "replay": "galenic.connect.replay:ReplayConnector.of_file",
+    "epcis": "galenic.connect.epcis.client:EpcisConnector",
     "opcua": "galenic.connect.opcua.client:OpcUaConnector",
     "files": "galenic.connect.files:CsvFolder",
     "modbus": "galenic.connect.modbus.client:ModbusConnector",
@@ -42,6 +43,29 @@ def factory(kind: str) -> Callable[..., Connector]:
     raise UnknownName.among("kind of connection", kind, kinds())
 
 
+def options_of(kind: str) -> dict[str, tuple[str, bool]]:
+    """The options of a kind: annotation as text, and whether it must be given.
+
+    Keywords that a connector takes together (``**access: Unpack[Access]``) count one by one.
+    """
+    make = factory(kind)
+    found: dict[str, tuple[str, bool]] = {}
+    for parameter in inspect.signature(make).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found |= {name: (str(hint), False) for name, hint in _together(make, parameter)}
+        else:
+            needed = parameter.default is parameter.empty
+            found[parameter.name] = (str(parameter.annotation), needed)
+    return found
+
+
+def _together(make: Callable[..., Any], parameter: inspect.Parameter) -> list[tuple[str, Any]]:
+    """Names and types of the keywords in an ``Unpack`` of a typed dictionary."""
+    function: Any = make.__init__ if inspect.isclass(make) else make
+    hint = inspect.get_annotations(function, eval_str=True).get(parameter.name)
+    return [item for kind in get_args(hint) for item in get_type_hints(kind).items()]
+
+
 def create(
     kind: str,
     options: Mapping[str, Any] | None = None,
@@ -64,7 +88,7 @@ def create(
     """
     make = factory(kind)
     given = dict(options or {})
-    known = inspect.signature(make).parameters
+    known = options_of(kind)
     where = f"connection {name or kind!r}"
     for option in given:
         if option not in known:
@@ -72,13 +96,10 @@ def create(
     given["name"] = name or kind
     if clock is not None and "clock" in known:
         given.setdefault("clock", clock)
-    for parameter in known.values():
-        needed = (
-            parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        )
-        if needed and parameter.name not in given:
+    for option, (_, needed) in known.items():
+        if needed and option not in given:
             raise DataError(
-                f"option {parameter.name!r} is missing", where=where,
-                hint=f'add {parameter.name} = "..." to the connection',
+                f"option {option!r} is missing", where=where,
+                hint=f'add {option} = "..." to the connection',
             )  # fmt: skip
     return make(**given)

@@ -6,7 +6,6 @@ is a path where its connector takes a ``Path``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -76,9 +75,9 @@ def _options(spec: ConnectionSpec) -> dict[str, Any]:
         options.setdefault("folder", ".")
     if spec.kind == "replay" and "file" in options:
         options["path"] = options.pop("file")
-    parameters = inspect.signature(registry.factory(spec.kind)).parameters
+    known = registry.options_of(spec.kind)
     for key, given in options.items():
-        takes = str(parameters[key].annotation) if key in parameters else ""
+        takes = known[key][0] if key in known else ""
         if "Path" in takes and not isinstance(given, Mapping):
             options[key] = _paths(spec, key, given)
     return options

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from galenic.clock import Clock, SystemClock, nanoseconds
+from galenic.clock import Clock, nanoseconds
 from galenic.connect.connector import (
-    BAD_NOT_WRITABLE,
-    BAD_WAITING_FOR_INITIAL_DATA,
     DONE,
     FAILED,
     UNKNOWN,
-    ConnectorStatus,
-    TagInfo,
     Value,
-    not_open,
-    prepare_write,
     refusal,
     require_tags,
 )
-from galenic.connect.feeds import Feeds
+from galenic.connect.fed import Fed
 from galenic.connect.modbus.registers import (
     COIL,
     DISCRETE,
@@ -37,7 +31,7 @@ from galenic.connect.modbus.registers import (
     blocks,
     registers_of,
 )
-from galenic.connect.reconnect import Backoff, Supervisor
+from galenic.connect.reconnect import Backoff
 from galenic.errors import ConnectionLost, DataError, GalenicError
 from galenic.signals import Quality, Receipt, Sample
 
@@ -177,7 +171,7 @@ class ModbusLine:
             self.drop("the device closed the connection")
 
 
-class ModbusConnector:
+class ModbusConnector(Fed[ModbusLine]):
     """A Modbus TCP device that is polled; comes back by itself.
 
     Parameters
@@ -225,8 +219,6 @@ class ModbusConnector:
         name: str = "modbus",
     ) -> None:
         where = f"connection {name}"
-        self.name = name
-        self.clock = clock or SystemClock()
         self.registers = registers_of(registers, where)
         self.place = f"{host}:{port}"
         self._device, self._timeout = device, timeout
@@ -237,17 +229,16 @@ class ModbusConnector:
             group: blocks({t: r for t, r in self.registers.items() if r.group == group}, gap)
             for group in used
         }
-        self._infos = {tag: register.info(tag) for tag, register in self.registers.items()}
-        self._supervisor = Supervisor(name, self._dial, self.clock, backoff)
-        self._feeds = Feeds(name, queue)
-        self._warnings: dict[str, str] = {}
+        infos = {tag: register.info(tag) for tag, register in self.registers.items()}
+        super().__init__(name, infos, queue=queue, backoff=backoff, clock=clock)
+        self._refused: dict[str, str] = {}
         self._polling: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Connect and poll; ConnectionLost if the device is not there now, attempts go on."""
         if not self._polling:
             self._polling = [asyncio.create_task(self._poll_for_ever(g)) for g in self._blocks]
-        await self._supervisor.open()
+        await super().open()
 
     async def close(self) -> None:
         """Stop polling, end every subscription and the connection."""
@@ -255,25 +246,7 @@ class ModbusConnector:
             task.cancel()
         await asyncio.gather(*self._polling, return_exceptions=True)
         self._polling = []
-        await self._supervisor.close()
-        self._feeds.close()
-
-    def subscribe(self, tags: Sequence[str]) -> AsyncIterator[list[Sample]]:
-        """Batches of samples, one per poll; the latest known of each tag comes first."""
-        require_tags(tags, self.registers, self.name)
-        if not self._supervisor.is_open:
-            raise not_open(self.name)
-        return self._feeds.batches(self._feeds.add(list(dict.fromkeys(tags))))
-
-    async def read(self, tags: Sequence[str]) -> list[Sample]:
-        """The sample of the last poll of each tag; bad before the first."""
-        require_tags(tags, self.registers, self.name)
-        await self._line()
-        return [self._feeds.latest.get(tag) or self._nothing_yet(tag) for tag in tags]
-
-    async def browse(self) -> list[TagInfo]:
-        """Every tag of the register map, by name."""
-        return [self._infos[tag] for tag in sorted(self._infos)]
+        await super().close()
 
     async def write(self, tag: str, value: Value, unit: str = "", key: str = "") -> Receipt:
         """Write the registers of a tag, and read them until they hold what was written.
@@ -282,17 +255,13 @@ class ModbusConnector:
         nearest value that it can, which is in the receipt. ``failed``: not sent, refused, or
         something else was read back. ``unknown``: no answer.
         """
-        require_tags([tag], self.registers, self.name)
-        register, info = self.registers[tag], self._infos[tag]
+        ready = await self._ready_to_write(tag, value, unit, key)
+        if isinstance(ready, Receipt):
+            return ready
+        line, accepted = ready
+        register = self.registers[tag]
         try:
-            line = await self._line()
-        except ConnectionLost as error:
-            return self._receipt(key, tag, FAILED, None, f"not sent: {error.found}")
-        if not info.writable:
-            code = f"BadNotWritable 0x{BAD_NOT_WRITABLE:08X}"
-            return self._receipt(key, tag, FAILED, None, code)
-        try:
-            raw = register.encode(prepare_write(info, value, unit))
+            raw = register.encode(accepted)
         except GalenicError as error:
             return refusal(key, tag, self.clock.now(), error)
         try:
@@ -308,14 +277,9 @@ class ModbusConnector:
             return self._receipt(key, tag, FAILED, found, wrong)
         return self._receipt(key, tag, DONE, found, "")
 
-    @property
-    def status(self) -> ConnectorStatus:
-        """The connection now; warnings name the requests that the device refuses."""
-        state = self._supervisor
-        return ConnectorStatus(
-            state.connected, state.since, state.attempts, state.reason,
-            self._feeds.queue, self._feeds.gaps, tuple(self._warnings.values()),
-        )  # fmt: skip
+    def _warnings(self) -> list[str]:
+        """The requests that the device refuses."""
+        return list(self._refused.values())
 
     async def poll(self, group: str = "default", wait: float = 0.0) -> None:
         """Read a group now and deliver its samples.
@@ -330,11 +294,6 @@ class ModbusConnector:
                 samples += await self._read(line, block)
         finally:
             self._feeds.deliver(samples)
-
-    async def _line(self, wait: float = 0.0) -> ModbusLine:
-        line = await self._supervisor.line(wait)
-        assert isinstance(line, ModbusLine)
-        return line
 
     async def _dial(self) -> ModbusLine:
         probe = next(iter(self._blocks.values()))[0]
@@ -370,12 +329,12 @@ class ModbusConnector:
         try:
             raw = await line.read(block)
         except _Refused as error:
-            if where not in self._warnings:
+            if where not in self._refused:
                 log.warning("connection %s: %s: %s", self.name, where, error)
-            self._warnings[where] = f"{where}: {error}"
+            self._refused[where] = f"{where}: {error}"
             now = self.clock.now()
             return [self._bad(tag, now, BAD_DEVICE_FAILURE) for tag in block.tags]
-        self._warnings.pop(where, None)
+        self._refused.pop(where, None)
         after = self.clock.now()
         middle = before + (after - before) // 2
         samples = []
@@ -400,17 +359,6 @@ class ModbusConnector:
                 break
         self._feeds.deliver(await self._read(line, block))
         return held
-
-    def _bad(self, tag: str, now: int, status: int) -> Sample:
-        return Sample(tag, None, self._infos[tag].unit, now, now, Quality.BAD, status)
-
-    def _nothing_yet(self, tag: str) -> Sample:
-        return self._bad(tag, self.clock.now(), BAD_WAITING_FOR_INITIAL_DATA)
-
-    def _receipt(
-        self, key: str, tag: str, outcome: str, held: Value | None, detail: str
-    ) -> Receipt:
-        return Receipt(key, tag, outcome, self.clock.now(), held, detail)
 
 
 def _check(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from galenic.clock import Clock, SystemClock
 from galenic.connect.connector import (
@@ -22,7 +22,7 @@ from galenic.connect.connector import (
     WriteResult,
     require_tags,
 )
-from galenic.connect.mqtt.line import Broker, MqttLine, Will
+from galenic.connect.mqtt.line import Access, Broker, MqttLine, Will
 from galenic.connect.mqtt.outbox import Outbox, Row
 from galenic.connect.mqtt.payload import Metric, Payload, decode
 from galenic.connect.mqtt.session import BDSEQ, REBIRTH, TURN
@@ -114,8 +114,9 @@ class EdgeNode:
     resend : float [s]
         What was sent this long before an interruption was noticed is sent again, historical. Must
         be longer than the broker takes to notice that a host died: 1.5 times its keep-alive.
-    tls, port, ca, certificate, key, user, password, keepalive, timeout
-        See `Broker`.
+    **access
+        ``port``, ``tls``, ``ca``, ``certificate``, ``key``, ``user``, ``password``,
+        ``keepalive`` and ``timeout`` of `Broker`.
 
     Notes
     -----
@@ -138,18 +139,10 @@ class EdgeNode:
         on_write: WriteHandler | None = None,
         capacity: int = 1_000_000,
         resend: float = 60.0,
-        port: int = 0,
-        tls: bool = True,
-        ca: str | Path | None = None,
-        certificate: str | Path | None = None,
-        key: str | Path | None = None,
-        user: str = "",
-        password: str = "",
-        keepalive: int = 5,
-        timeout: float = 4.0,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
         name: str = "",
+        **access: Unpack[Access],
     ) -> None:
         self.name = name or f"{group}/{node}"
         if capacity < 1 or resend < 0:
@@ -158,11 +151,7 @@ class EdgeNode:
                 expected="capacity 1 or more, resend 0 or above",
             )  # fmt: skip
         self.group, self.node = check_id(group, "group id"), check_id(node, "node id")
-        self.broker = Broker(
-            broker, port, tls, ca, certificate, key, user, password,
-            f"galenic-edge-{group}-{node}", keepalive, timeout,
-        )  # fmt: skip
-        self.broker.context()
+        self.broker = Broker.of(broker, f"galenic-edge-{group}-{node}", **access)
         self.primary_host = check_id(primary_host, "host id") if primary_host else ""
         self.clock = clock or SystemClock()
         self.resent = 0

@@ -8,7 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
+from typing import Unpack
 
 from galenic.clock import Clock, SystemClock
 from galenic.connect.connector import (
@@ -25,7 +25,7 @@ from galenic.connect.connector import (
     refusal,
 )
 from galenic.connect.feeds import Feeds
-from galenic.connect.mqtt.line import Broker, MqttLine, Will
+from galenic.connect.mqtt.line import Access, Broker, MqttLine, Will
 from galenic.connect.mqtt.payload import Payload, decode
 from galenic.connect.mqtt.session import REBIRTH, Known, NodeSession, Outcome
 from galenic.connect.mqtt.topic import (
@@ -72,8 +72,9 @@ class SparkplugHost:
         How long a missing message is waited for before the node is asked for a rebirth.
     settle : float [s]
         How long after connecting births are waited for before a tag is said to be unknown.
-    tls, port, ca, certificate, key, user, password, keepalive, timeout
-        See `Broker`.
+    **access
+        ``port``, ``tls``, ``ca``, ``certificate``, ``key``, ``user``, ``password``,
+        ``keepalive`` and ``timeout`` of `Broker`.
     queue : int
         Samples that one subscription may hold back.
 
@@ -97,19 +98,11 @@ class SparkplugHost:
         units: Mapping[str, str] | None = None,
         reorder: float = 2.0,
         settle: float = 2.0,
-        port: int = 0,
-        tls: bool = True,
-        ca: str | Path | None = None,
-        certificate: str | Path | None = None,
-        key: str | Path | None = None,
-        user: str = "",
-        password: str = "",
-        keepalive: int = 5,
-        timeout: float = 4.0,
         queue: int = 100_000,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
         name: str = "sparkplug",
+        **access: Unpack[Access],
     ) -> None:
         if not (reorder > 0 and settle >= 0):
             raise DataError(
@@ -118,11 +111,7 @@ class SparkplugHost:
             )  # fmt: skip
         self.name = name
         self.clock = clock or SystemClock()
-        self.broker = Broker(
-            broker, port, tls, ca, certificate, key, user, password,
-            f"galenic-host-{check_id(host_id, 'host id')}", keepalive, timeout,
-        )  # fmt: skip
-        self.broker.context()
+        self.broker = Broker.of(broker, f"galenic-host-{check_id(host_id, 'host id')}", **access)
         self.group = check_id(group, "group id")
         self.host_id = host_id
         self.nodes = tuple(check_id(node, "node id") for node in nodes)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypedDict, Unpack
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -35,6 +35,20 @@ class Encryption(ssl.SSLContext):
         """Encrypt a socket."""
         self.wrapped = super().wrap_socket(*given, **options)
         return self.wrapped
+
+
+class Access(TypedDict, total=False):
+    """How to reach a broker: the options of `Broker` that every user of one takes."""
+
+    port: int
+    tls: bool
+    ca: str | Path | None
+    certificate: str | Path | None
+    key: str | Path | None
+    user: str
+    password: str
+    keepalive: int
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,13 @@ class Broker:
     client: str = ""
     keepalive: int = 5
     timeout: float = 4.0
+
+    @classmethod
+    def of(cls, host: str, client: str, **access: Unpack[Access]) -> Self:
+        """The broker as a connector is told of it; DataError for certificates of no use."""
+        broker = cls(host, client=client, **access)
+        broker.context()
+        return broker
 
     def __post_init__(self) -> None:
         if not self.host or "://" in self.host:

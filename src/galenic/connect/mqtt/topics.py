@@ -7,33 +7,26 @@ import json
 import logging
 import math
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from galenic.clock import Clock, SystemClock
+from galenic.clock import Clock
 from galenic.connect.connector import (
-    BAD_NOT_WRITABLE,
     BAD_TYPE_MISMATCH,
-    BAD_WAITING_FOR_INITIAL_DATA,
     DONE,
     FAILED,
     UNKNOWN,
-    ConnectorStatus,
     TagInfo,
     Value,
     clean_value,
-    not_open,
-    prepare_write,
-    refusal,
-    require_tags,
 )
-from galenic.connect.feeds import Feeds
-from galenic.connect.mqtt.line import Broker, MqttLine
-from galenic.connect.reconnect import Backoff, Supervisor
-from galenic.errors import ConnectionLost, DataError, GalenicError, UnknownName
+from galenic.connect.fed import Fed
+from galenic.connect.mqtt.line import Access, Broker, MqttLine
+from galenic.connect.reconnect import Backoff
+from galenic.connect.tally import DeadLetter
+from galenic.errors import ConnectionLost, DataError, UnknownName
 from galenic.signals import Quality, Receipt, Sample
 
 log = logging.getLogger(__name__)
@@ -140,7 +133,7 @@ class TopicTag:
         return Sample(tag, value, self.unit, time, received, quality, status)
 
 
-class MqttConnector:
+class MqttConnector(Fed[MqttLine]):
     """Topics of an MQTT broker as tags; comes back by itself.
 
     Parameters
@@ -156,8 +149,9 @@ class MqttConnector:
         ``client`` identifier that stays the same.
     client : str
         Client identifier; made up when empty.
-    tls, port, ca, certificate, key, user, password, keepalive, timeout
-        See `Broker`.
+    **access
+        ``port``, ``tls``, ``ca``, ``certificate``, ``key``, ``user``, ``password``,
+        ``keepalive`` and ``timeout`` of `Broker`.
     queue : int
         Samples that one subscription may hold back.
     """
@@ -170,19 +164,11 @@ class MqttConnector:
         qos: int = 1,
         session: int = 0,
         client: str = "",
-        port: int = 0,
-        tls: bool = True,
-        ca: str | Path | None = None,
-        certificate: str | Path | None = None,
-        key: str | Path | None = None,
-        user: str = "",
-        password: str = "",
-        keepalive: int = 5,
-        timeout: float = 4.0,
         queue: int = 100_000,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
         name: str = "mqtt",
+        **access: Unpack[Access],
     ) -> None:
         where = f"connection {name}"
         if qos not in (0, 1) or session < 0 or (session and not (client and qos)):
@@ -190,50 +176,17 @@ class MqttConnector:
                 f"qos {qos!r} with session {session!r} and client {client!r}", where=where,
                 expected="qos 0 or 1; a session needs qos 1 and a client identifier",
             )  # fmt: skip
-        self.name = name
-        self.clock = clock or SystemClock()
         self.topics = {tag: TopicTag.of(what, f"{where}, tag {tag}") for tag, what in tags.items()}
         self.qos, self.session = qos, session
-        self.broker = Broker(
-            broker, port, tls, ca, certificate, key, user, password,
-            client or f"galenic-{uuid.uuid4().hex[:12]}", keepalive, timeout,
-        )  # fmt: skip
-        self.broker.context()
+        self.broker = Broker.of(broker, client or f"galenic-{uuid.uuid4().hex[:12]}", **access)
         self.rejected: dict[str, str] = {}
-        self._infos = {tag: topic.info(tag) for tag, topic in self.topics.items()}
+        infos = {tag: topic.info(tag) for tag, topic in self.topics.items()}
+        super().__init__(name, infos, queue=queue, backoff=backoff, clock=clock)
         self._by_topic: dict[str, list[str]] = {}
         for tag, topic in self.topics.items():
             self._by_topic.setdefault(topic.topic, []).append(tag)
-        self._supervisor = Supervisor(name, self._dial, self.clock, backoff)
-        self._feeds = Feeds(name, queue)
         self._answers: dict[str, list[asyncio.Queue[Sample]]] = {}
         self._ever = False
-
-    async def open(self) -> None:
-        """Connect; ConnectionLost if the broker is not there now, while attempts go on."""
-        await self._supervisor.open()
-
-    async def close(self) -> None:
-        """End every subscription and the connection."""
-        await self._supervisor.close()
-        self._feeds.close()
-
-    def subscribe(self, tags: Sequence[str]) -> AsyncIterator[list[Sample]]:
-        """Batches of samples, one per message; the latest known of each tag comes first."""
-        require_tags(tags, self.topics, self.name)
-        if not self._supervisor.is_open:
-            raise not_open(self.name)
-        return self._feeds.batches(self._feeds.add(list(dict.fromkeys(tags))))
-
-    async def read(self, tags: Sequence[str]) -> list[Sample]:
-        """The latest sample of each tag; bad with BadWaitingForInitialData before one."""
-        require_tags(tags, self.topics, self.name)
-        await self._line()
-        return [self._feeds.latest.get(tag) or self._nothing_yet(tag) for tag in tags]
-
-    async def browse(self) -> list[TagInfo]:
-        """Every tag of the mapping, by name."""
-        return [self._infos[tag] for tag in sorted(self._infos)]
 
     async def write(self, tag: str, value: Value, unit: str = "", key: str = "") -> Receipt:
         """Publish to the tag's write topic, and wait for the value in its own.
@@ -241,18 +194,10 @@ class MqttConnector:
         ``done``: the value came back. ``failed``: not sent, refused by the broker, or another
         value came back and stayed. ``unknown``: nothing came back.
         """
-        require_tags([tag], self.topics, self.name)
-        info = self._infos[tag]
-        try:
-            line = await self._line()
-        except ConnectionLost as error:
-            return self._receipt(key, tag, FAILED, None, f"not sent: {error.found}")
-        if not info.writable:
-            return self._receipt(key, tag, FAILED, None, f"BadNotWritable 0x{BAD_NOT_WRITABLE:08X}")
-        try:
-            accepted = prepare_write(info, value, unit)
-        except GalenicError as error:
-            return refusal(key, tag, self.clock.now(), error)
+        ready = await self._ready_to_write(tag, value, unit, key)
+        if isinstance(ready, Receipt):
+            return ready
+        line, accepted = ready
         answers: asyncio.Queue[Sample] = asyncio.Queue()
         self._answers.setdefault(tag, []).append(answers)
         try:
@@ -264,22 +209,12 @@ class MqttConnector:
             self._answers[tag].remove(answers)
         return self._receipt(key, tag, outcome, held, detail)
 
-    @property
-    def status(self) -> ConnectorStatus:
-        """The connection now; warnings name the messages that could not be read."""
-        state = self._supervisor
+    def _warnings(self) -> list[str]:
+        """The messages that could not be read."""
         warnings = [f"{topic}: {reason}" for topic, reason in self.rejected.items()]
         if not self.broker.tls:
             warnings.append("the connection is not encrypted")
-        return ConnectorStatus(
-            state.connected, state.since, state.attempts, state.reason,
-            self._feeds.queue, self._feeds.gaps, tuple(warnings),
-        )  # fmt: skip
-
-    async def _line(self) -> MqttLine:
-        line = await self._supervisor.line(0.0)
-        assert isinstance(line, MqttLine)
-        return line
+        return warnings
 
     async def _dial(self) -> MqttLine:
         line = await MqttLine.dial(self.broker, self._receive, session=self.session)
@@ -303,7 +238,7 @@ class MqttConnector:
             try:
                 sample = self.topics[tag].read(tag, payload, now, retained)
             except DataError as error:
-                self._reject(topic, f"{error.found}, expected {error.expected}")
+                self._reject(topic, tag, f"{error.found}, expected {error.expected}", payload)
                 sample = Sample(
                     tag, None, info.unit, now, now, Quality.BAD, BAD_TYPE_MISMATCH
                 )  # fmt: skip
@@ -312,7 +247,9 @@ class MqttConnector:
                 queue.put_nowait(sample)
         self._feeds.deliver(samples)
 
-    def _reject(self, topic: str, reason: str) -> None:
+    def _reject(self, topic: str, tag: str, reason: str, payload: bytes) -> None:
+        now = self.clock.now()
+        self.tally.dead(DeadLetter.of(self.name, now, reason, payload, f"{topic} for {tag}"))
         if topic not in self.rejected:
             log.warning("connection %s: %s: %s", self.name, topic, reason)
         self.rejected[topic] = reason
@@ -332,16 +269,6 @@ class MqttConnector:
                     found = FAILED, held, f"read back {held!r} instead of {asked!r}"
         except TimeoutError:
             return found
-
-    def _nothing_yet(self, tag: str) -> Sample:
-        now = self.clock.now()
-        code = BAD_WAITING_FOR_INITIAL_DATA
-        return Sample(tag, None, self._infos[tag].unit, now, now, Quality.BAD, code)
-
-    def _receipt(
-        self, key: str, tag: str, outcome: str, held: Value | None, detail: str
-    ) -> Receipt:
-        return Receipt(key, tag, outcome, self.clock.now(), held, detail)
 
 
 def _json(payload: bytes) -> Any:

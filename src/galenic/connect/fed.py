@@ -1,0 +1,142 @@
+"""What connectors have in common that know their tags and are fed by one line.
+
+A `Fed` connector has a table of tags, a `Supervisor` that keeps its line up and `Feeds` that pass
+on what the line brings. A subclass says how to dial, and how to write where it can.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from galenic.clock import Clock, SystemClock
+from galenic.connect.connector import (
+    BAD_NOT_WRITABLE,
+    BAD_WAITING_FOR_INITIAL_DATA,
+    FAILED,
+    ConnectorStatus,
+    TagInfo,
+    Value,
+    not_open,
+    prepare_write,
+    refusal,
+    require_tags,
+)
+from galenic.connect.feeds import Feeds
+from galenic.connect.reconnect import Backoff, Line, Supervisor
+from galenic.connect.tally import Tally
+from galenic.errors import ConnectionLost, GalenicError
+from galenic.signals import Quality, Receipt, Sample
+
+log = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=Line)
+
+
+class Fed(Generic[L]):
+    """Base of connectors with a table of tags and one line.
+
+    Parameters
+    ----------
+    name : str
+        Of the connection, for messages.
+    infos : mapping of str to TagInfo
+        The tags; a subclass that learns of more adds them.
+    queue : int
+        Samples that one subscription may hold back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        infos: Mapping[str, TagInfo],
+        *,
+        queue: int,
+        backoff: Backoff | None,
+        clock: Clock | None,
+    ) -> None:
+        self.name = name
+        self.clock = clock or SystemClock()
+        self.tally = Tally()
+        self._infos = dict(infos)
+        self._supervisor = Supervisor(name, self._dial, self.clock, backoff)
+        self._feeds = Feeds(name, queue)
+
+    async def _dial(self) -> L:
+        raise NotImplementedError
+
+    def _warnings(self) -> Iterable[str]:
+        """What ``status`` warns of."""
+        return ()
+
+    async def open(self) -> None:
+        """Connect; ConnectionLost if the source is not there now, while attempts go on."""
+        await self._supervisor.open()
+
+    async def close(self) -> None:
+        """End every subscription and the connection."""
+        await self._supervisor.close()
+        self._feeds.close()
+
+    def subscribe(self, tags: Sequence[str]) -> AsyncIterator[list[Sample]]:
+        """Batches of samples as they come; the latest known of each tag comes first."""
+        require_tags(tags, self._infos, self.name)
+        if not self._supervisor.is_open:
+            raise not_open(self.name)
+        return self._feeds.batches(self._feeds.add(list(dict.fromkeys(tags))))
+
+    async def read(self, tags: Sequence[str]) -> list[Sample]:
+        """The latest sample of each tag; bad with BadWaitingForInitialData before one."""
+        require_tags(tags, self._infos, self.name)
+        await self._line()
+        return [self._feeds.latest.get(tag) or self._nothing_yet(tag) for tag in tags]
+
+    async def browse(self) -> list[TagInfo]:
+        """Every tag, by name."""
+        return [self._infos[tag] for tag in sorted(self._infos)]
+
+    async def write(self, tag: str, value: Value, unit: str = "", key: str = "") -> Receipt:
+        """Refused, unless a subclass can write."""
+        require_tags([tag], self._infos, self.name)
+        return refusal(key, tag, self.clock.now(), "this kind of source cannot be written")
+
+    @property
+    def status(self) -> ConnectorStatus:
+        """The connection now."""
+        state = self._supervisor
+        return ConnectorStatus(
+            state.connected, state.since, state.attempts, state.reason,
+            self._feeds.queue, self._feeds.gaps, tuple(self._warnings()),
+        )  # fmt: skip
+
+    async def _line(self, wait: float = 0.0) -> L:
+        return await self._supervisor.line(wait)  # type: ignore[return-value]
+
+    async def _ready_to_write(
+        self, tag: str, value: Value, unit: str, key: str
+    ) -> tuple[L, Value] | Receipt:
+        """The line and the value as the tag holds it, or the receipt of a write not sent."""
+        require_tags([tag], self._infos, self.name)
+        info = self._infos[tag]
+        try:
+            line = await self._line()
+        except ConnectionLost as error:
+            return self._receipt(key, tag, FAILED, None, f"not sent: {error.found}")
+        if not info.writable:
+            return self._receipt(key, tag, FAILED, None, f"BadNotWritable 0x{BAD_NOT_WRITABLE:08X}")
+        try:
+            return line, prepare_write(info, value, unit)
+        except GalenicError as error:
+            return refusal(key, tag, self.clock.now(), error)
+
+    def _bad(self, tag: str, now: int, status: int) -> Sample:
+        return Sample(tag, None, self._infos[tag].unit, now, now, Quality.BAD, status)
+
+    def _nothing_yet(self, tag: str) -> Sample:
+        return self._bad(tag, self.clock.now(), BAD_WAITING_FOR_INITIAL_DATA)
+
+    def _receipt(
+        self, key: str, tag: str, outcome: str, held: Value | None, detail: str
+    ) -> Receipt:
+        return Receipt(key, tag, outcome, self.clock.now(), held, detail)

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import struct
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from urllib.parse import urlparse
 
+import httpx
 import pytest
 import pytest_asyncio
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from galenic.clock import SECOND
-from galenic.connect.check import CHECKS, Rig, check_connector, run_check
+from galenic.clock import SECOND, SystemClock, to_iso
+from galenic.connect import registry
+from galenic.connect.check import CHECKS, Rig, RigFactory, applicable, check_connector, run_check
 from galenic.connect.connector import BAD_OUT_OF_RANGE, TagInfo, WriteResult
+from galenic.connect.epcis import EpcisConnector, Query, document_of
 from galenic.connect.files import CsvColumn, CsvFolder, CsvMapping
 from galenic.connect.memory import MemoryConnector
 from galenic.connect.modbus.client import ModbusConnector
@@ -33,7 +38,9 @@ from galenic.connect.opcua.server import TagServer
 from galenic.connect.reconnect import Backoff
 from galenic.connect.relay import TcpRelay
 from galenic.connect.replay import ReplayConnector
+from galenic.records import open_site
 from galenic.signals import Quality, Sample
+from galenic.stages.supply.repository import Repository
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -269,6 +276,75 @@ async def modbus(queue: int) -> AsyncIterator[Rig]:
         await server.shutdown()
 
 
+class Wire(httpx.AsyncBaseTransport):
+    """The way to a repository in this process, which can be cut or fall silent."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.state = "up"
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.state == "cut":
+            raise httpx.ConnectError("cut")
+        if self.state == "frozen":
+            await asyncio.Event().wait()
+        asked = {k: [v] for k, v in request.url.params.items() if k not in ("perPage", "token")}
+        token = request.url.params.get("token", "")
+        events, following = self.repository.page(Query.of(asked), 3, token)
+        said = document_of((one.event for one in events), 0, query="q")
+        link = request.url.copy_set_param("token", following)
+        headers = {"Link": f'<{link}>; rel="next"'} if following else {}
+        return httpx.Response(200, json=said, headers=headers, request=request)
+
+
+def epcis(folder):
+    """Temperatures that a logger reports, in a repository with pages of three events."""
+
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        store = open_site(folder / f"site-{uuid.uuid4().hex[:8]}", name="test")
+        repository = Repository(store, SystemClock())
+        wire = Wire(repository)
+        tag = {"device": "urn:epc:id:giai:4000001.1", "type": "Temperature", "unit": "degC"}
+        connector = EpcisConnector(
+            "http://test", {"Oven.Temperature": tag}, period=0.05, timeout=0.5, transport=wire,
+            queue=queue, backoff=Backoff(first=0.05, cap=0.2),
+        )  # fmt: skip
+        given = [
+            dataclasses.replace(
+                s, tag="Oven.Temperature", unit="degC", quality=Quality.GOOD, status=0
+            )
+            for s in samples()
+        ]
+
+        async def feed() -> None:
+            events = [
+                {
+                    "type": "ObjectEvent", "action": "OBSERVE", "epcList": [],
+                    "eventID": f"urn:uuid:{uuid.uuid4()}", "eventTime": to_iso(s.source_time),
+                    "eventTimeZoneOffset": "+00:00",
+                    "sensorElementList": [{
+                        "sensorMetadata": {"deviceID": "urn:epc:id:giai:4000001.1"},
+                        "sensorReport": [{"type": "Temperature", "value": s.value, "uom": "CEL"}],
+                    }],
+                }
+                for s in given
+            ]  # fmt: skip
+            repository.capture(json.dumps(events).encode(), "test")
+
+        try:
+            yield Rig(
+                connector, given, feed, refused=("Oven.Temperature", 1.0, "degC"),
+                lose=called(lambda: setattr(wire, "state", "cut")),
+                mend=called(lambda: setattr(wire, "state", "up")), bounded=False,
+            )  # fmt: skip
+        finally:
+            await connector.close()
+            store.close()
+
+    return rig
+
+
 def called(function: Callable[[], object]):
     """``function`` as a coroutine function."""
 
@@ -278,29 +354,50 @@ def called(function: Callable[[], object]):
     return step
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(
-    "kind", ["memory", "replay", "opcua", "files", "sparkplug", "mqtt", "modbus"]
-)
-async def test_every_connector_passes_every_check(kind, check, server, request, tmp_path):
-    port = 0
-    if kind in ("sparkplug", "mqtt"):
-        _, port = request.getfixturevalue("mosquitto")
-    factories = {
-        "modbus": modbus,
-        "sparkplug": sparkplug(port, tmp_path),
-        "mqtt": mqtt(port),
-        "memory": memory,
-        "replay": replay,
-        "opcua": opcua(server),
-        "files": files(tmp_path),
-    }
+KINDS = ["memory", "replay", "opcua", "files", "sparkplug", "mqtt", "modbus", "epcis"]
 
-    result = await run_check(check, factories[kind])
+
+@pytest.fixture
+def factory(request, server, tmp_path):
+    """Makes rigs of a kind."""
+
+    def made(kind: str) -> RigFactory:
+        if kind in ("sparkplug", "mqtt"):
+            _, port = request.getfixturevalue("mosquitto")
+            return sparkplug(port, tmp_path) if kind == "sparkplug" else mqtt(port)
+        return {
+            "modbus": modbus,
+            "memory": memory,
+            "replay": replay,
+            "opcua": opcua(server),
+            "files": files(tmp_path),
+            "epcis": epcis(tmp_path),
+        }[kind]
+
+    return made
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_connector_passes_every_check(kind, check, factory):
+    result = await run_check(check, factory(kind))
 
     if result.outcome == "skipped":
+        async with factory(kind)(1) as rig:
+            assert check not in applicable(rig)
         pytest.skip(result.detail)
     assert result.outcome == "passed", result.detail
+
+
+@pytest.mark.parametrize("kind", registry.BUILT_IN)
+async def test_the_quality_scale_says_how_many_checks_apply(kind, factory):
+    async with factory(kind)(50) as rig:
+        fit = len(applicable(rig))
+    page = (Path(__file__).parents[2] / "docs/reference/connectors.md").read_text()
+    (row,) = re.findall(rf"^\| `{kind}` \| (\w+) \| (\d+) / (\d+) \|", page, re.M)
+
+    assert (int(row[1]), int(row[2])) == (fit, len(CHECKS) - fit)
+    assert row[0] in ("bronze", "silver", "gold", "platinum")
 
 
 def files(folder):

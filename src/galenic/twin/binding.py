@@ -112,6 +112,7 @@ class Rejected:
     time: int
     key: str
     reason: str
+    kind: str = "unusable"
 
 
 @packable
@@ -177,9 +178,9 @@ class Channel:
     def read(self, sample: Sample) -> Reading | Rejected:
         """The reading of a sample, or why there is none."""
         time = sample.source_time - nanoseconds(self.binding.lag)
-        reason = self._objection(sample)
+        reason, kind = self._objection(sample)
         if reason:
-            return Rejected(sample.tag, time, sample.key, reason)
+            return Rejected(sample.tag, time, sample.key, reason, kind)
         uncertain = sample.quality == Quality.UNCERTAIN
         if isinstance(sample.value, str):
             return Reading(
@@ -188,11 +189,11 @@ class Channel:
         try:
             value = self.calibrated(sample)
         except UnitError as error:
-            return Rejected(sample.tag, time, sample.key, error.found)
+            return Rejected(sample.tag, time, sample.key, error.found, "wrong unit")
         low, high = self.binding.plausible
         if not low <= value <= high:
             reason = f"{value:.6g} {self.binding.unit} is outside {low:g} to {high:g}"
-            return Rejected(sample.tag, time, sample.key, reason)
+            return Rejected(sample.tag, time, sample.key, reason, "not plausible")
         return Reading(
             time,
             sample.tag,
@@ -203,16 +204,19 @@ class Channel:
             uncertain,
         )
 
-    def _objection(self, sample: Sample) -> str:
+    def _objection(self, sample: Sample) -> tuple[str, str]:
+        """What is wrong with a sample in itself, and the kind of it; empty where nothing is."""
         if sample.quality == Quality.BAD:
-            return f"bad quality (status 0x{sample.status:08X})"
+            return f"bad quality (status 0x{sample.status:08X})", "bad quality"
         if sample.value is None:
-            return "no value"
+            return "no value", "no value"
         if isinstance(sample.value, str):
-            return "" if self.role == "watch" else f"text {sample.value!r} for a number"
+            if self.role == "watch":
+                return "", ""
+            return f"text {sample.value!r} for a number", "not a number"
         if not math.isfinite(float(sample.value)):
-            return f"{sample.value!r} is not a number"
-        return ""
+            return f"{sample.value!r} is not a number", "not a number"
+        return "", ""
 
 
 def bind(bindings: Iterable[Binding], system: Any) -> dict[str, Channel]:

@@ -16,6 +16,7 @@ from galenic.twin.kinds import connector_of
 from galenic.twin.pace import PlantClock
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
+from galenic.twin.quality import Book
 from galenic.twin.workers import plain
 
 RETRY = 1.0
@@ -34,6 +35,8 @@ class Connections(dict[str, Any]):
     ----------
     plant_time : int [ns] or None
         The newest time stamp of the sources when they were opened.
+    book : Book
+        What became of their data.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Connections(dict[str, Any]):
         self._clock = clock
         self._problems = problems
         self._inbox = inbox
+        self.book = Book()
         self._is_open = False
 
     async def open(self) -> None:
@@ -81,6 +85,7 @@ class Connections(dict[str, Any]):
 
     async def listen(self, name: str, tags: list[str]) -> None:
         """Put what a connection gives into the inbox; a lost one is opened again."""
+        units = {binding.tag: binding.unit for binding in self._bindings(name)}
         while self._is_open and tags:
             try:
                 if name in self._problems:
@@ -88,6 +93,7 @@ class Connections(dict[str, Any]):
                     await self._check_tags(name)
                     await self._align(name)
                 async for batch in self[name].subscribe(tags):
+                    self.book.took(name, batch, units)
                     for sample in batch:
                         await self._inbox.put(as_journalled(sample), name)
                 if getattr(self[name], "ends", False):
@@ -102,6 +108,7 @@ class Connections(dict[str, Any]):
             return
         for name, connector in self.items():
             status = connector.status
+            self.book.missed(name, status.queue.lost)
             if not status.connected:
                 self._problems.tell(name, status.reason or "not connected")
             elif name in self._problems and self._problems[name] != "tags":

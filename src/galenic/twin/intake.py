@@ -43,6 +43,10 @@ def sample(twin: Twin, sample: Sample) -> list[Effect]:
     reading, effects = _believable(twin, channel, sample)
     if isinstance(reading, Rejected):
         twin._count(sample.tag, "rejected")
+        twin.tally.note(
+            sample.tag, "rejected", reason=reading.kind, example=reading.reason,
+            time=sample.received_time,
+        )  # fmt: skip
         text = f"{sample.tag}: {reading.reason}"
         annunciate.unusable(twin, reading)
         return effects + twin.alarms.raise_(
@@ -160,6 +164,9 @@ def _too_late(twin: Twin, tag: str, key: str, time: int, received: int) -> list[
     twin._count(tag, "late")
     late = seconds(twin.fold.watermark - time)
     text = f"{tag}: data {late:.0f} s behind the newest; kept, but too late for the belief"
+    twin.tally.note(
+        tag, "late", reason="too late for the belief", example=f"{late:.0f} s behind", time=received
+    )
     alerts = twin.alarms.raise_(f"late:{tag}", "low", text, received, tag)
     detail = {"tag": tag, "key": key, "time": time, "behind": late}
     return [*alerts, Record("late", received, twin.id, detail, reason=text)] if alerts else []

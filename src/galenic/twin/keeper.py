@@ -7,13 +7,14 @@ sealed files beside it, in a second one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 from galenic.clock import Clock
+from galenic.connect.tally import DeadLetter
 from galenic.errors import StorageError
 from galenic.records import Checkpoint, open_site
 from galenic.signals import Correction, Effect, Event, Record, Sample, Write
@@ -24,6 +25,7 @@ from galenic.twin.inbox import Item
 from galenic.twin.kept import keep_evolved
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
+from galenic.twin.quality import QUALITY, keep_letters
 from galenic.twin.twin import Twin
 
 RETRY = 1.0
@@ -124,6 +126,10 @@ class Keeper:
         point, belief = await fold.run(partial(self._point, twin))
         await self._durably(partial(self._save, point, belief, reason))
 
+    async def quality(self, records: Mapping[str, Any], letters: list[DeadLetter]) -> None:
+        """What became of the data of each source, and messages that nobody could read."""
+        await self._durably(partial(self._quality, records, letters))
+
     async def seal(self, until: int, now: int) -> None:
         """Move samples before ``until`` [ns] to sealed segments, beside what is committed."""
         self._unsealed = 0
@@ -215,6 +221,12 @@ class Keeper:
         with self.store.transaction() as tx:
             for record in records:
                 tx.ledger(record)
+
+    def _quality(self, records: Mapping[str, Any], letters: list[DeadLetter]) -> None:
+        with self.store.transaction() as tx:
+            for source, record in records.items():
+                tx.put(QUALITY, source, record)
+            keep_letters(tx, letters)
 
     def _point(self, twin: Twin) -> tuple[Checkpoint, str]:
         data, belief = twin.snapshot(), twin.belief.identity

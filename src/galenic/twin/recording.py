@@ -68,6 +68,7 @@ class Recording:
                 own = set(self.read(name))
                 tags = [tag for tag in self.spec.chosen(offered) if tag not in own]
                 async for batch in connector.subscribe(tags):
+                    self.connections.book.took(name, batch, {})
                     await self._put(batch)
                 if getattr(connector, "ends", False):
                     return

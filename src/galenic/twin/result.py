@@ -78,6 +78,12 @@ class Table:
                 expected="columns of equal length",
             )
 
+    @classmethod
+    def of_rows(cls, title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+        """A table without units from its rows."""
+        columns = (Column(name, [row[i] for row in rows]) for i, name in enumerate(names))
+        return cls(title, tuple(columns))
+
     def __len__(self) -> int:
         return len(self.columns[0].data) if self.columns else 0
 

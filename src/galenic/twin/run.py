@@ -63,6 +63,10 @@ class Host:
         return self._store
 
     @property
+    def has_runner(self) -> bool:
+        return self._runner is not None
+
+    @property
     def runner(self) -> Any:
         """The runner of the live twins."""
         if self._runner is None:

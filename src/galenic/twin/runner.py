@@ -42,6 +42,7 @@ from galenic.twin.pace import Due, Pace, PlantClock
 from galenic.twin.problems import Problems
 from galenic.twin.project import Project
 from galenic.twin.publishing import Publishing
+from galenic.twin.quality import Book
 from galenic.twin.recording import Recording
 from galenic.twin.routes import CLOCK, Routes
 from galenic.twin.run import Run
@@ -56,6 +57,7 @@ LINGER = 0.01
 SAVE_EVERY = 300.0
 SEAL_EVERY = 3600.0
 VOLUME_EVERY = 60.0
+QUALITY_EVERY = 5.0
 JOURNAL_KEPT = 86_400.0  # seconds that the journal stays in the database
 LAST = 10.0  # seconds that events on their way in get when it stops
 
@@ -131,6 +133,7 @@ class Runner:
         """Open the records, bring the twins back, connect, and begin to tick."""
         self._loop = asyncio.get_running_loop()
         await self._keeper.open()
+        self.connectors.book = Book(self.store)
         self.running = True
         await self.connectors.open()
         receipts = await self._fold.run(self._bring_back)
@@ -403,6 +406,8 @@ class Runner:
             await self._publishing.twin(id, now)
         if self._due.is_due("save", now, SAVE_EVERY):
             await self._save("checkpoint")
+        if self._due.is_due("quality", now, QUALITY_EVERY):
+            await self._keep_quality()
         self._put_away(now)
 
     def _put_away(self, now: int) -> None:
@@ -414,7 +419,17 @@ class Runner:
         if self._due.is_due("volume", now, VOLUME_EVERY):
             self._jobs.start(self._keeper.seal_journal(now - nanoseconds(JOURNAL_KEPT), now))
 
+    async def _keep_quality(self) -> None:
+        """What became of the data of each source, kept so that a restart goes on counting."""
+        records = await self._fold.run(self.quality)
+        await self._keeper.quality(records, self.connectors.book.letters(self.connectors))
+
+    def quality(self) -> dict[str, Any]:
+        """What became of the data of each source: `galenic.twin.quality.Book.records`."""
+        return self.connectors.book.records(self.connectors, self.twins)
+
     async def _save(self, reason: str) -> None:
-        """Checkpoints of all twins at their journal positions."""
+        """Checkpoints of all twins at their journal positions, and what was counted."""
+        await self._keep_quality()
         for twin in self.twins.values():
             await self._keeper.save(twin, self._fold, reason)

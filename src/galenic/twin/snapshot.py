@@ -11,6 +11,7 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
+from galenic.connect.tally import Tally
 from galenic.errors import DataError
 from galenic.inference.packing import pack, unpack
 from galenic.signals import Action, signal_from_dict
@@ -44,6 +45,7 @@ def snapshot(twin: Twin) -> bytes:
             "watermark": twin.fold.watermark,
             "latest": dict(twin.latest),
             "counters": dict(twin.counters),
+            "tally": twin.tally.to_dict(),
             "levels": twin.levels.to_dict(),
             "alarms": twin.alarms.to_dict(),
             "health": _health_dict(twin.health),
@@ -112,6 +114,7 @@ def revive(definition: TwinDefinition, record: dict[str, Any]) -> Twin:
     twin.fold.restored(base, entries, record["watermark"])
     twin.fold.bypasses = tuple(record["bypasses"])
     twin.latest, twin.counters = dict(record["latest"]), dict(record["counters"])
+    twin.tally = Tally.from_dict(record.get("tally", {}))
     twin.levels = Levels.from_dict(record["levels"])
     twin.health = _health(record["health"])
     twin.targets = dict(record["targets"])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from galenic.clock import nanoseconds, seconds
+from galenic.connect.tally import Tally
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.inference.belief import Belief
 from galenic.inference.estimator import Forecast
@@ -79,6 +80,7 @@ class Twin:
         self.watching = start + nanoseconds(definition.history)
         self.latest: dict[str, Latest] = {}
         self.counters: dict[str, Counters] = {}
+        self.tally = Tally()
         self.health = Health(start, 1.0, "good")
         self.acting = acting.Acting()
         self._seen: dict[str, tuple[int, str]] = {}

@@ -11,6 +11,7 @@ from galenic.app.api import (
     access,
     calls,
     docs,
+    epcis,
     guard,
     live,
     people,
@@ -62,6 +63,7 @@ def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
         app.include_router(records.router(session.store))
         app.state.desk = Desk(session, users)
         app.include_router(signing.router(app.state.desk))
+        app.include_router(epcis.router(session))
     if session.runner is not None:
         app.include_router(twins.router(session))
         app.include_router(live.router(session, app.state.access))

@@ -14,7 +14,7 @@ from galenic.errors import GalenicError
 
 LARGEST = 64 * 1024 * 1024  # bytes of the body of a call of a service
 SMALL = 1024 * 1024  # bytes of every other body
-CALLS = ("/api/services/", "/_nicegui")
+CALLS = ("/api/services/", "/epcis/", "/_nicegui")
 SOCKETS = "/_nicegui_ws"
 
 PAGES = (

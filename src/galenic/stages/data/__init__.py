@@ -1,0 +1,1 @@
+"""Data: what came from where, what became of it, and what was in old files and tables."""

@@ -1,0 +1,1 @@
+"""Supply: where goods are, what became of them, and who says so."""

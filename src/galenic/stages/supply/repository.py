@@ -1,0 +1,456 @@
+"""The EPCIS repository of a site: events captured once, never changed, found again by queries.
+
+Events are documents of the site's records, each capture one transaction with its ledger entry; the
+document as it came is kept as an artefact, whose hash is in the ledger. A correction is one more
+event. What a capture refused is a dead letter.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from galenic.clock import Clock, to_iso
+from galenic.connect.epcis.document import events_of
+from galenic.connect.epcis.event import Event, event_of, nanoseconds_of
+from galenic.connect.epcis.goods import Goods
+from galenic.connect.epcis.identity import event_hash, record_name
+from galenic.connect.epcis.keys import canonical
+from galenic.connect.epcis.query import Query, Recorded
+from galenic.connect.epcis.sensors import readings
+from galenic.connect.tally import DeadLetter
+from galenic.errors import DataError, GalenicError, UnknownName
+from galenic.identity import content_hash
+from galenic.signals import Correction, Record, Sample
+from galenic.twin.quality import keep_letters
+
+EVENT, ID, HEAD, QUERY = "epcis-event", "epcis-id", "epcis-head", "epcis-query"
+NEXT = "next"
+DIGITS = 12
+BUCKET = 3  # digits: so many events are read at once, in powers of ten
+BEHAVIOURS = ("rollback", "proceed")
+SOURCE = "epcis"
+LARGEST = 64 * 1024 * 1024  # bytes of a document
+MOST_EVENTS = 100_000
+PARSED = 20_000
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What became of a document: events on record now, known before, refused and why."""
+
+    id: str
+    time: int
+    ids: tuple[str, ...] = ()
+    duplicates: int = 0
+    refused: tuple[str, ...] = ()
+    samples: int = 0
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def success(self) -> bool:
+        return not self.refused
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "captureID": self.id, "createdAt": to_iso(self.time), "success": self.success,
+            "events": list(self.ids), "duplicates": self.duplicates,
+            "errors": list(self.refused), "samples": self.samples,
+            "sensor_values_refused": list(self.unusable),
+        }  # fmt: skip
+
+
+@dataclass
+class _Index:
+    """What is known of each event without reading it: by number, from 0."""
+
+    records: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
+    things: dict[str, list[int]] = field(default_factory=dict)
+    names: dict[str, dict[str, None]] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=PARSED)
+def _parsed(text: str) -> Event:
+    import json
+
+    return event_of(json.loads(text))
+
+
+class Repository:
+    """Events of one store.
+
+    Parameters
+    ----------
+    store : Store
+        The site's records; readers may have it open read-only.
+    clock : Clock
+        For times of record.
+    """
+
+    def __init__(self, store: Any, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.goods = Goods()
+        self._index = _Index()
+        self._lock = threading.Lock()
+
+    # -- capture ----------------------------------------------------------------------------------
+
+    def capture(self, data: bytes, who: str, behaviour: str = "rollback") -> Captured:
+        """Take a document in. With "rollback" one wrong event refuses all of them.
+
+        Raises
+        ------
+        DataError
+            The document cannot be read, or (rollback) an event in it is wrong; nothing is kept but
+            the dead letter.
+        """
+        if behaviour not in BEHAVIOURS:
+            raise UnknownName.among("error behaviour", behaviour, BEHAVIOURS)
+        now = self.clock.now()
+        try:
+            if len(data) > LARGEST:
+                raise DataError(f"{len(data)} bytes", expected=f"at most {LARGEST}")
+            events, unusable = events_of(data)
+            if len(events) + len(unusable) > MOST_EVENTS:
+                raise DataError(f"more than {MOST_EVENTS} events", hint="send them in parts")
+        except GalenicError as error:
+            self._refuse([DeadLetter.of(SOURCE, now, str(error), data)], who, now)
+            raise
+        with self._lock:
+            self._catch_up()
+            new, known, conflicts = self._sorted(events)
+            wrong = [
+                *(DeadLetter.of(SOURCE, now, str(u.error), u.raw, u.error.where) for u in unusable),
+                *conflicts,
+            ]
+            if wrong and behaviour == "rollback":
+                self._refuse(wrong, who, now)
+                more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+                raise DataError(
+                    f"{wrong[0].reason}{more}",
+                    where="EPCIS capture",
+                    hint="nothing was captured; with error behaviour proceed the rest is kept",
+                )
+            captured = self._keep(data, new, known, wrong, who, now)
+            self._catch_up()
+        return captured
+
+    def _sorted(self, events: Iterable[Event]) -> tuple[dict[str, Event], int, list[DeadLetter]]:
+        """Events that are new, by name; how many are known; those that would change a known one."""
+        new: dict[str, Event] = {}
+        known, conflicts = 0, []
+        for event in events:
+            name = record_name(event)
+            before = new.get(name) or self._known(name)
+            if before is None:
+                new[name] = event
+            elif event.errorDeclaration is None and event_hash(before) != event_hash(event):
+                text = f"eventID {name} is that of another event; an event is never changed"
+                raw = event.model_dump_json(by_alias=True, exclude_unset=True).encode()
+                conflicts.append(DeadLetter.of(SOURCE, self.clock.now(), text, raw))
+            else:
+                known += 1
+        return new, known, conflicts
+
+    def _keep(
+        self,
+        data: bytes,
+        new: Mapping[str, Event],
+        known: int,
+        wrong: Sequence[DeadLetter],
+        who: str,
+        now: int,
+    ) -> Captured:
+        samples, withdrawn, unusable = self._samples(new, now)
+        with self.store.transaction() as tx:
+            first = number = tx.get(HEAD, NEXT) or 0
+            digest = tx.artefact(data, _media(data), {"what": "EPCIS document", "who": who}, now)
+            for name, event in new.items():
+                said = event.model_copy(update={"recordTime": to_iso(now)})
+                text = said.model_dump_json(by_alias=True, exclude_unset=True)
+                tx.put(EVENT, _key(number), {"id": name, "record": now, "event": text})
+                tx.put(ID, name, number)
+                number += 1
+            tx.put(HEAD, NEXT, number)
+            for correction, tag, time in withdrawn:
+                tx.correct(correction, tag, time)
+            tx.samples(samples)
+            keep_letters(tx, wrong)
+            id = f"{first}-{digest[:16]}"
+            refused = tuple(letter.reason for letter in wrong)
+            detail = {
+                "document": digest, "first": first, "events": len(new), "duplicates": known,
+                "refused": len(refused), "samples": len(samples), "withdrawn": len(withdrawn),
+                "ids": content_hash(sorted(new)),
+            }  # fmt: skip
+            tx.ledger(Record("epcis", now, id, detail, who))
+            captured = Captured(id, now, tuple(new), known, refused, len(samples), tuple(unusable))
+            tx.put("epcis-capture", id, captured.to_dict())
+        return captured
+
+    def _samples(
+        self, new: Mapping[str, Event], now: int
+    ) -> tuple[list[Sample], list[tuple[Correction, str, int]], list[str]]:
+        """Samples of the sensors; corrections of samples of events declared wrong; refusals."""
+        found: list[Sample] = []
+        withdrawn: list[tuple[Correction, str, int]] = []
+        refused: list[str] = []
+        for event in new.values():
+            error = event.errorDeclaration
+            named = event.eventID or event_hash(event)
+            right = self._corrected(event, new) if error is not None else {}
+            for reading in readings(event, now):
+                if reading.sample is None:
+                    refused.append(f"{reading.tag}: {reading.reason}")
+                elif error is None:
+                    found.append(reading.sample)
+                elif self._known(named) is not None:
+                    old = reading.sample
+                    why = f"event {named} was declared wrong: {error.reason or 'an error'}"
+                    value = right.get((old.tag, old.source_time))
+                    new_version = Correction(old.key, value, old.unit, now, SOURCE, why)
+                    withdrawn.append((new_version, old.tag, old.source_time))
+        return found, withdrawn, refused
+
+    def _corrected(
+        self, declaration: Event, new: Mapping[str, Event]
+    ) -> dict[tuple[str, int], Any]:
+        """What the corrective events that a declaration names say, where they are on record."""
+        error = declaration.errorDeclaration
+        ids = (error.correctiveEventIDs or ()) if error is not None else ()
+        events = [new.get(id) or self._known(id) for id in ids]
+        return {
+            (reading.sample.tag, reading.sample.source_time): reading.sample.value
+            for event in events
+            if event is not None
+            for reading in readings(event, 0)
+            if reading.sample is not None
+        }
+
+    def _refuse(self, letters: Sequence[DeadLetter], who: str, now: int) -> None:
+        """Keep what was not captured, and say so."""
+        detail = {"refused": len(letters), "why": letters[0].reason}
+        with self.store.transaction() as tx:
+            keep_letters(tx, letters)
+            tx.ledger(Record("epcis", now, "refused", detail, who))
+
+    def captures(self) -> list[dict[str, Any]]:
+        """Every capture, oldest first."""
+        return list(self.store.list("epcis-capture").values())
+
+    def captured(self, id: str) -> dict[str, Any]:
+        """One capture."""
+        found = self.store.get("epcis-capture", id)
+        if found is None:
+            raise UnknownName.among("capture", id, [])
+        return dict(found)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._catch_up()
+            return len(self._index.records)
+
+    def event(self, id: str) -> Recorded:
+        """The event with this id, as it was recorded."""
+        with self._lock:
+            self._catch_up()
+            number = self._index.ids.get(id)
+        if number is None:
+            raise UnknownName.among("event", id, [])
+        return self._read(number)
+
+    def page(self, query: Query, per_page: int, token: str = "") -> tuple[list[Recorded], str]:
+        """Events of a query from a token on, and the token of the next page; empty at the end.
+
+        What is captured between two pages does not move what follows: a query sees the events
+        that were there at its first page.
+        """
+        with self._lock:
+            self._catch_up()
+            until = len(self._index.records)
+        start, offset = 0, 0
+        if token:
+            until, start, offset = _token(token, until)
+        if not query.order or (query.order == "recordTime" and not query.descending):
+            return self._in_order(query, per_page, start, offset, until)
+        found = query.select(self._candidates(query, 0, until))[offset:]
+        more = len(found) > per_page
+        return found[:per_page], f"{until}.0.{offset + per_page}" if more else ""
+
+    def _in_order(
+        self, query: Query, per_page: int, start: int, given: int, until: int
+    ) -> tuple[list[Recorded], str]:
+        """In order of record: a page needs no more than its own events."""
+        if query.most is not None and not given:
+            query.select(self._candidates(query, 0, until))
+        left = per_page if query.limit is None else min(per_page, query.limit - given)
+        matching = (r for r in self._candidates(query, start, until) if query.matches(r))
+        found = list(islice(matching, left + 1))
+        page = found[:left]
+        is_end = len(found) <= left or (query.limit is not None and given + left >= query.limit)
+        return page, "" if is_end else f"{until}.{page[-1].number + 1}.{given + len(page)}"
+
+    def select(self, query: Query) -> list[Recorded]:
+        """All events of a query."""
+        with self._lock:
+            self._catch_up()
+            until = len(self._index.records)
+        return query.select(self._candidates(query, 0, until))
+
+    def _candidates(self, query: Query, start: int, until: int) -> Iterator[Recorded]:
+        """Events that may match, by number: narrowed by what the index knows."""
+        index, given = self._index, query.given
+        if "GE_recordTime" in given:
+            earliest = nanoseconds_of(given["GE_recordTime"][0].replace(" ", "+"))
+            start = max(start, bisect_left(index.records, earliest))
+        numbers: Iterable[int] = range(start, until)
+        for name in ("MATCH_epc", "MATCH_anyEPC", "MATCH_parentID"):
+            if name in given:
+                wanted = {canonical(v) for text in given[name] for v in text.split("|")}
+                if all(one in index.things for one in wanted):  # else a class or pattern
+                    both = {n for one in wanted for n in index.things[one]}
+                    numbers = sorted(n for n in both if start <= n < until)
+                    break
+        low, high = (
+            nanoseconds_of(given[name][0].replace(" ", "+")) if name in given else None
+            for name in ("GE_eventTime", "LT_eventTime")
+        )
+        for number in numbers:
+            time = index.times[number]
+            if (low is None or time >= low) and (high is None or time < high):
+                yield self._read(number)
+
+    def _read(self, number: int) -> Recorded:
+        said = self.store.get(EVENT, _key(number))
+        return Recorded(_parsed(said["event"]), said["id"], said["record"], number)
+
+    def names(self, kind: str) -> list[str]:
+        """Every type, bizStep, disposition, bizLocation, readPoint or EPC that events name."""
+        with self._lock:
+            self._catch_up()
+            found = self._index.things if kind == "epcs" else self._index.names.get(kind, {})
+            return sorted(found)
+
+    def state(self) -> Goods:
+        """The state of goods after all events."""
+        with self._lock:
+            self._catch_up()
+            return self.goods
+
+    def _known(self, name: str) -> Event | None:
+        number = self._index.ids.get(name)
+        return None if number is None else self._read(number).event
+
+    def _catch_up(self) -> None:
+        """Learn of events that this or another process has captured."""
+        index = self._index
+        until = self.store.get(HEAD, NEXT) or 0
+        while len(index.records) < until:
+            bucket = _key(len(index.records))[:-BUCKET]
+            for key, said in self.store.list(EVENT, bucket).items():
+                if int(key) != len(index.records):
+                    continue
+                event = _parsed(said["event"])
+                index.ids[said["id"]] = len(index.records)
+                for thing in _things(event):
+                    index.things.setdefault(thing, []).append(len(index.records))
+                for kind, name in _names(event):
+                    index.names.setdefault(kind, {})[name] = None
+                index.records.append(said["record"])
+                index.times.append(event.time)
+                self.goods.add([event])
+
+    # -- kept queries -----------------------------------------------------------------------------
+
+    def queries(self) -> dict[str, Any]:
+        """Named queries: their parameters, who made them and when."""
+        return dict(self.store.list(QUERY))
+
+    def query(self, name: str) -> Query:
+        """A named query."""
+        known = self.store.get(QUERY, name)
+        if known is None:
+            raise UnknownName.among("query", name, self.queries())
+        return Query.of(known["parameters"])
+
+    def keep_query(self, name: str, given: Mapping[str, Sequence[str]], who: str) -> None:
+        """Keep a query under a name; one that is there is not replaced."""
+        if not name or len(name) > 200 or "/" in name:
+            raise DataError(f"query name {name!r}", expected="1 to 200 characters without /")
+        Query.of(given)
+        if self.store.get(QUERY, name) is not None:
+            raise DataError(f"there is a query {name!r} already", hint="delete it first")
+        now = self.clock.now()
+        with self.store.transaction() as tx:
+            tx.put(QUERY, name, {"parameters": dict(given), "who": who, "time": now})
+            tx.ledger(Record("epcis", now, f"query {name}", {"parameters": dict(given)}, who))
+
+    def forget_query(self, name: str, who: str) -> None:
+        """Remove a named query."""
+        self.query(name)
+        with self.store.transaction() as tx:
+            tx.delete(QUERY, name)
+            tx.ledger(Record("epcis", self.clock.now(), f"query {name}", {"deleted": True}, who))
+
+
+def _key(number: int) -> str:
+    return f"{number:0{DIGITS}d}"
+
+
+def _token(token: str, until: int) -> tuple[int, int, int]:
+    try:
+        seen, start, offset = (int(part) for part in token.split("."))
+    except ValueError:
+        raise DataError(f"page token {token[:50]!r}", hint="follow the link of the page") from None
+    if not (0 <= seen <= until and 0 <= start <= seen and 0 <= offset <= seen):
+        raise DataError(f"page token {token[:50]!r}", hint="follow the link of the page")
+    return seen, start, offset
+
+
+def _things(event: Event) -> set[str]:
+    """Every instance that an event names."""
+    named: list[str] = []
+    for name in ("epcList", "childEPCs", "inputEPCList", "outputEPCList"):
+        named += getattr(event, name, None) or ()
+    parent = getattr(event, "parentID", None)
+    return {canonical(one) for one in (*named, *([parent] if parent else []))}
+
+
+def _names(event: Event) -> Iterator[tuple[str, str]]:
+    yield "type", event.type
+    for kind in ("bizStep", "disposition"):
+        value = getattr(event, kind)
+        if value:
+            yield kind, value
+    for kind in ("bizLocation", "readPoint"):
+        place = getattr(event, kind)
+        if place is not None:
+            yield kind, canonical(place.id)
+
+
+def _media(data: bytes) -> str:
+    return "application/xml" if data.lstrip().startswith(b"<") else "application/ld+json"
+
+
+OPEN: weakref.WeakKeyDictionary[Any, Repository] = weakref.WeakKeyDictionary()
+_OPENING = threading.Lock()
+
+
+def repository_of(store: Any, clock: Clock) -> Repository:
+    """The repository of a store; the same one for every caller in this process."""
+    with _OPENING:
+        if store not in OPEN:
+            OPEN[store] = Repository(store, clock)
+        return OPEN[store]

@@ -23,7 +23,7 @@ from galenic.engine.native.looped import LoopedStep
 from galenic.engine.native.methods import Rosenbrock
 from galenic.engine.native.problem import Problem
 from galenic.engine.native.scribe import Layout
-from galenic.engine.native.step import control_program, interpolate, step_program
+from galenic.engine.native.step import control_program, dense_program, interpolate, step_program
 from galenic.engine.native.together import TogetherStep
 from galenic.errors import ModelError
 
@@ -65,7 +65,7 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
     rows = len(method.dense) if method else 0
     programs = [
         *(stepper.programs if stepper else []),
-        *([step_program(equations, method, kept)] if method and not stepper else []),
+        *(_straight(equations, method, kept) if method and not stepper else []),
         *([control_program(graph, method)] if method else []),
         _observe(equations, kept, rows),
         _start(equations),
@@ -97,6 +97,8 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
     layout.add("D", rows * len(kept))
     if stepper:
         stepper.lay_out(layout)
+    elif method:
+        layout.add("KS", method.stages * len(kept))
     layout.offsets["SPILL"] = layout.size
     parts |= {program.name: emit(program, layout, chunk) for program in programs}
     layout.size += max(part.spills for part in parts.values())
@@ -151,6 +153,12 @@ def _stepper(
     return LoopedStep(equations, method, kept) if equations.n > UNROLLED else None
 
 
+def _straight(equations: Equations, method: Rosenbrock, kept: list[int]) -> list[Program]:
+    """The step as one straight line, and its dense output."""
+    dense = dense_program(equations.graph, method, range(len(kept)), len(kept))
+    return [step_program(equations, method, kept), dense]
+
+
 def _observe(equations: Equations, kept: list[int], rows: int) -> Program:
     """Reads POS, TOUT, D, Y, YN; stores the outputs in OB."""
     graph = equations.graph
@@ -177,7 +185,7 @@ def _reset(equations: Equations, rule: int) -> Program:
 
 def _init(graph: Graph) -> Program:
     """Everything that depends on parameters alone, into the cache."""
-    program = Program("init", graph, hoist=False)
+    program = Program("init", graph, hoist=False, near=True)
     for value, slot in graph.hoisted.items():
         program.store("CACHE", slot, value)
     return program

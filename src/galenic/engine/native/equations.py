@@ -9,6 +9,7 @@ import numpy as np
 
 from galenic.engine.intervals import Bounds, Enclosure
 from galenic.engine.native.affine import Form, forms
+from galenic.engine.native.curved import Curved, curved_part
 from galenic.engine.native.graph import Graph, Value
 from galenic.engine.native.lower import lower
 from galenic.engine.native.problem import Problem
@@ -115,7 +116,77 @@ class Equations:
     ) -> tuple[Values, dict[tuple[int, int], Value], Values]:
         """f, the non-zeros of df/dy by place, and df/dt."""
         f, entries, drift = lower(self.graph, self._full, [[time], y, self.theta])
-        return f, dict(zip(self.pattern, entries, strict=True)), drift
+        jacobian = dict(zip(self.pattern, entries, strict=True))
+        return self._straightened(f, jacobian, y), jacobian, drift
+
+    def _straightened(self, f: Values, jacobian: dict[tuple[int, int], Value], y: Values) -> Values:
+        """Linear rows made of the derivatives, which are needed anyway."""
+        g = self.graph
+        zero = g.const(0.0)
+        offsets = lower(g, self._rhs, [[zero], [zero] * self.n, self.theta])[0]
+        sums: dict[int, Values] = {i: [] for i in range(self.n)}
+        for (row, column), slope in jacobian.items():
+            sums[row].append(g.mul(slope, y[column]))
+        return [
+            value if i in self._curved_rows else g.total([offsets[i], *sums[i]])
+            for i, value in enumerate(f)
+        ]
+
+    @cached_property
+    def curved(self) -> Curved:
+        """What of f is no linear combination of unknowns."""
+        changing = ca.vertcat(self._unknowns, self.problem.t)
+        return curved_part(self._f, changing, self.problem.theta)
+
+    @cached_property
+    def _curved_rows(self) -> set[int]:
+        return {row for row, _ in self.curved.shares}
+
+    @cached_property
+    def split(self) -> tuple[int, int]:
+        """Operations of one evaluation of f, and of its curved terms with their tangents."""
+        terms = _work(self._terms) + self._terms_jacobian.nnz() + 2 * len(self.curved)
+        return _work(self._rhs), terms
+
+    @cached_property
+    def bent(self) -> list[int]:
+        """The unknowns that the curved terms look at."""
+        return self.reads(self.curved.terms)
+
+    def shares(self) -> dict[tuple[int, int], Value]:
+        """The shares of the curved terms in the rows of f by (row, term); fixed values."""
+        entries = self.curved.shares
+        if not entries:
+            return {}
+        tape = Tape(ca.Function("shares", [self.problem.theta], [ca.vertcat(*entries.values())]))
+        return dict(zip(entries, lower(self.graph, tape, [self.theta])[0], strict=True))
+
+    def terms(self, time: Value, y: Values) -> Values:
+        """The curved terms."""
+        return lower(self.graph, self._terms, [[time], y, self.theta])[0]
+
+    def terms_linearised(
+        self, time: Value, y: Values
+    ) -> tuple[Values, dict[tuple[int, int], Value], Values]:
+        """The curved terms, their derivatives by the unknowns by (term, unknown), and by time."""
+        found, entries, drift = lower(self.graph, self._terms_full, [[time], y, self.theta])
+        sparsity = self._terms_jacobian.sparsity()
+        places = zip(sparsity.row(), sparsity.get_col(), strict=True)
+        return found, dict(zip(places, entries, strict=True)), drift
+
+    @cached_property
+    def _terms(self) -> Tape:
+        return self._tape(self.curved.terms)
+
+    @cached_property
+    def _terms_jacobian(self) -> ca.SX:
+        return ca.jacobian(self.curved.terms, self._unknowns)
+
+    @cached_property
+    def _terms_full(self) -> Tape:
+        terms, jacobian = self.curved.terms, self._terms_jacobian
+        entries = jacobian.nz[:] if jacobian.nnz() else ca.SX(0, 1)
+        return self._tape(terms, entries, ca.densify(ca.jacobian(terms, self.problem.t)))
 
     def outputs(self, time: Value, y: Values) -> Values:
         """The observed quantities."""
@@ -182,7 +253,8 @@ class Equations:
     @cached_property
     def _full(self) -> Tape:
         entries = self._jacobian.nz[:] if self._jacobian.nnz() else ca.SX(0, 1)
-        return self._tape(self._f, entries, ca.densify(self._drift))
+        rows = [self._f[i] if i in self._curved_rows else ca.SX(0) for i in range(self.n)]
+        return self._tape(ca.vertcat(*rows), entries, ca.densify(self._drift))
 
     @cached_property
     def _outputs(self) -> Tape:
@@ -212,6 +284,21 @@ class Equations:
                 where=problem.name,
                 hint=str(error).strip().splitlines()[-1],
             ) from error
+
+
+def _work(tape: Tape) -> int:
+    """Operations of a tape of (t, y, theta) that are to be done anew when t or y change."""
+    changing: set[int] = set()
+    count = 0
+    for step in tape.instructions:
+        moves = step.place[0] < 2 if step.name == "input" else not changing.isdisjoint(
+            step.arguments
+        )  # fmt: skip
+        if step.name == "output":
+            continue
+        (changing.add if moves else changing.discard)(step.slot)
+        count += moves and step.name != "input"
+    return count
 
 
 def _plain(name: str) -> str:

@@ -218,12 +218,14 @@ class Program:
     """What a function of the kernel stores: (array, index, value), in order.
 
     A program never reads an element that it stores. ``hoist`` is False for the programs that run
-    once per individual.
+    once per individual. With ``near`` a value is made where it is first needed, which keeps few
+    values alive; without it in the order of the graph, which keeps long chains side by side.
     """
 
     name: str
     graph: Graph
     hoist: bool = True
+    near: bool = False
     stores: list[tuple[str, int, Value]] = field(default_factory=list)
 
     def store(self, array: str, index: int, value: Value) -> None:
@@ -249,14 +251,17 @@ def operands(key: Key) -> tuple[Value, ...]:
 def live(program: Program) -> list[Value]:
     """The values a program needs, each after its operands."""
     keys = program.graph.keys
-    seen: set[Value] = set()
-    stack = [value for _, _, value in program.stores]
-    while stack:
-        value = stack.pop()
-        if value not in seen:
-            seen.add(value)
-            stack.extend(operands(keys[value]))
-    return sorted(seen)
+    order: dict[Value, None] = {}
+    for _, _, root in program.stores:
+        stack = [root]
+        while stack:
+            value = stack[-1]
+            missing = [one for one in operands(keys[value]) if one not in order]
+            if missing:
+                stack += reversed(missing)
+            else:
+                order[stack.pop()] = None
+    return list(order) if program.near else sorted(order)
 
 
 def contracted(program: Program) -> tuple[list[Value], dict[Value, Key]]:

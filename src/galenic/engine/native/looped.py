@@ -1,6 +1,6 @@
 """One step of a Rosenbrock method for many unknowns: stages share their code.
 
-The right-hand side and the triangular solves are functions called once per stage, the combinations
+Right-hand sides and triangular solves are functions called once per stage, the combinations
 of stages are loops; so code size grows with the model, not with model times stages.
 """
 
@@ -14,11 +14,13 @@ from galenic.engine.native.equations import Equations
 from galenic.engine.native.factor import Factors, Place, factorise
 from galenic.engine.native.graph import Program, Value
 from galenic.engine.native.methods import Rosenbrock
-from galenic.engine.native.scribe import Layout, Scribe
+from galenic.engine.native.scribe import Layout
+from galenic.engine.native.sides import is_split
+from galenic.engine.native.stages import Bench, Parted, Whole
 from galenic.engine.native.step import (
     Calls,
-    add_drift,
     controlled,
+    dense_program,
     iteration_matrix,
     load_all,
     order_of,
@@ -45,104 +47,77 @@ class LoopedStep:
         self.equations, self.method, self.kept = equations, method, kept
         self.graph, self.n = equations.graph, equations.n
         self._slots: dict[Value, int] = {}
+        sides = Parted if is_split(equations, method) else Whole
+        self.sides: Parted | Whole = sides(equations, method)
         factors, matrix, prepare = self._prepare()
         self.programs = [
             prepare,
             self._solve(factors),
-            self._rhs(),
+            *self.sides.programs(self._kept),
             self._guard(factors, matrix),
-            self._dense(),
+            dense_program(self.graph, method, kept, self.n),
         ]
 
     def lay_out(self, layout: Layout) -> None:
         """Reserve the arrays of the step."""
-        sizes = {"U": self.n, "G": self.n, "R": self.n, "R1": self.n, "DRIFT": self.n}
-        sizes |= {"KS": self.n * self.method.stages, "LU": len(self._slots)}
-        sizes |= {"TI": 1, "HINV": 1, "HD": 1}
-        for name, size in sizes.items():
+        n, stages = self.n, self.method.stages
+        sizes = {"R": n, "R1": n, "KS": n * stages, "LU": len(self._slots)}
+        for name, size in (sizes | self.sides.arrays()).items():
             layout.add(name, size)
 
     def text(self, layout: Layout, calls: Calls) -> str:
         """The function ``step``."""
-        s = Scribe(layout)
-        method, n = self.method, self.n
-        size = s.load("HS")
-        inverse = s.binary("fdiv", s.const(1.0), size)
-        s.store("HINV", inverse)
-        self._call(s, calls("prepare"))
-        self._call(s, calls("solve"), 0)
-        for stage in range(1, method.stages):
-            with s.loop(n) as i:
-                self._combine(s, stage, i)
-            moved = s.call("llvm.fma", s.const(method.nodes[stage]), size, s.load("T"))
-            s.store("TI", moved)
-            s.store("HD", s.binary("fmul", size, s.const(method.slopes[stage])))
-            self._call(s, calls("rhs"))
-            self._call(s, calls("solve"), stage)
-        self._call(s, calls("guard"))
+        s = Bench(layout, self.n)
+        s.run(calls("prepare"))
+        self.sides.begin(s)
+        s.run(calls("solve"), 0)
+        for stage in range(1, self.method.stages):
+            self.sides.write(s, stage, calls)
+            s.run(calls("solve"), stage)
+        s.run(calls("guard"))
         self._error(s)
-        return s.function("step", "ptr noalias %ws")
+        return self.sides.tables() + s.function("step", "ptr noalias %ws")
 
-    def _call(self, s: Scribe, calls: tuple[str, ...], stage: int | None = None) -> None:
-        place = "" if stage is None else s.address("KS", stage * self.n)
-        for call in calls:
-            s.do(call.replace("%k", place))
-
-    def _combine(self, s: Scribe, stage: int, i: str) -> None:
-        """U and G of a stage: both read each earlier k once."""
-        method = self.method
-        stages = [self._k(s, j, i) for j in range(stage)]
-        if stage - 1 < len(method.a):
-            argument = s.load("Y", i)
-            for share, k in zip(method.a[stage - 1], stages, strict=True):
-                argument = s.call("llvm.fma", s.const(share), k, argument)
-        else:
-            argument = s.binary("fadd", s.load("U", i), stages[-1])
-        coupling = method.coupling[stage - 1]
-        total = s.binary("fmul", s.const(coupling[0]), stages[0])
-        for share, k in zip(coupling[1:], stages[1:], strict=True):
-            total = s.call("llvm.fma", s.const(share), k, total)
-        s.store("U", argument, i)
-        s.store("G", total, i)
-
-    def _error(self, s: Scribe) -> None:
-        """YN, ERR and GUARD; what the solver left is in G."""
-        last, count = self.method.stages - 1, controlled(self.equations)
-        with s.loop(self.n) as i:
-            s.store("YN", s.binary("fadd", s.load("U", i), self._k(s, last, i)), i)
+    def _error(self, s: Bench) -> None:
+        """YN, ERR and GUARD; what the solver left is in R."""
+        count = controlled(self.equations)
         with s.summed(count, 2) as (i, sums):
-            a, b = s.call("llvm.fabs", s.load("Y", i)), s.call("llvm.fabs", s.load("YN", i))
+            old, new, error = self._arrive(s, i)
+            a, b = s.call("llvm.fabs", old), s.call("llvm.fabs", new)
             larger = s.pick(s.compare("olt", b, a), a, b)
             scale = s.call("llvm.fma", s.load("RTOL"), larger, s.load("ATOL", i))
             inverse = s.binary("fdiv", s.const(1.0), scale)
-            for k, error in enumerate((self._k(s, last, i), s.load("G", i))):
-                share = s.binary("fmul", error, inverse)
+            for k, one in enumerate((error, s.load("R", i))):
+                share = s.binary("fmul", one, inverse)
                 sums[k] = s.call("llvm.fma", share, share, sums[k])
         for name, total in zip(("ERR", "GUARD"), sums, strict=True):
             s.store(name, s.binary("fmul", total, s.const(1 / max(count, 1))))
+        if self.n > count:
+            with s.loop(self.n - count) as i:
+                self._arrive(s, s.get(f"add i64 {i}, {count}"))
 
-    def _k(self, s: Scribe, stage: int, i: str) -> str:
-        base = s.address("KS", stage * self.n)
-        return s.get(f"load {s.V}, ptr {s.get(f'getelementptr {s.V}, ptr {base}, i64 {i}')}, "
-                     f"align {s.align}")  # fmt: skip
+    def _arrive(self, s: Bench, i: str) -> tuple[str, str, str]:
+        """Store the new value of an unknown; gives the old one, the new one and the last k."""
+        old = s.load("Y", i)
+        new = s.total(self.method.a[-1], i, old)
+        last = ""
+        for stage in range(len(self.method.a[-1]), self.method.stages):
+            last = s.k(stage, i)
+            new = s.binary("fadd", new, last)
+        s.store("YN", new, i)
+        return old, new, last
 
     def _prepare(self) -> tuple[Factors, Mapping[Place, Value], Program]:
-        """Reads Y, T, HS; stores the factors, the first right-hand side and df/dt."""
+        """Reads Y, T, HS; stores the factors and what the right-hand sides need."""
         equations, g = self.equations, self.graph
-        program = Program("prepare", g)
+        program = Program("prepare", g, near=True)
         y = load_all(g, "Y", self.n)
-        step, inverse = g.load("HS", 0), g.load("HINV", 0)
-        f, jacobian, drift = equations.linearised(g.load("T", 0), y)
-        shift = g.mul(inverse, g.const(1 / self.method.gamma))
-        matrix = iteration_matrix(equations, jacobian, shift)
+        step, time = g.load("HS", 0), g.load("T", 0)
+        f, jacobian, drift = equations.linearised(time, y)
+        matrix = iteration_matrix(equations, jacobian, g.const(1 / self.method.gamma), step)
         factors = factorise(g, order_of(equations), matrix)
-        share = self.method.slopes[0]
-        first = [add_drift(g, f[i], drift[i], step, share) for i in range(self.n)]
-        program.store_all("R", first)
-        program.store_all("R1", first)
-        if equations.timed:
-            program.store_all("DRIFT", drift)
-        for value in [*values_of(factors), *matrix.values()]:
+        needed = self.sides.prepare(program, time, y, step, f, drift)
+        for value in [*values_of(factors), *matrix.values(), *needed]:
             if not g.fixed[value] and value not in self._slots:
                 self._slots[value] = len(self._slots)
                 program.store("LU", self._slots[value], value)
@@ -156,46 +131,20 @@ class LoopedStep:
     def _solve(self, factors: Factors) -> Program:
         """Reads R and the factors; stores k."""
         program = Program("solve", self.graph)
-        program.store_all(
-            "K", kept_factors(factors, self._kept).solve(load_all(self.graph, "R", self.n))
-        )
-        return program
-
-    def _rhs(self) -> Program:
-        """Reads U, G, TI; stores the right-hand side of the stage in R."""
-        equations, g = self.equations, self.graph
-        program = Program("rhs", g)
-        f = equations.slopes(g.load("TI", 0), load_all(g, "U", self.n))
-        for i, value in enumerate(f):
-            if equations.timed:
-                value = g.fma(g.load("HD", 0), g.load("DRIFT", i), value)
-            if i < equations.nx:
-                value = g.fma(g.load("G", i), g.load("HINV", 0), value)
-            program.store("R", i, value)
+        right = self.sides.completed(load_all(self.graph, "R", self.n), self._kept)
+        program.store_all("K", kept_factors(factors, self._kept).solve(right))
         return program
 
     def _guard(self, factors: Factors, matrix: Mapping[Place, Value]) -> Program:
-        """Reads R1, the first k and the matrix; stores what the solver left in G."""
+        """Reads R1, the first k and the matrix; stores what the solver left in R."""
         equations, g = self.equations, self.graph
-        program = Program("guard", g)
+        program = Program("guard", g, near=True)
         count = controlled(equations)
         found = load_all(g, "KS", self.n)
         kept = {place: self._kept(value) for place, value in matrix.items()}
         right = load_all(g, "R1", self.n)
         left = residual(g, kept_factors(factors, self._kept), kept, right, found, count)
-        program.store_all("G", left)
-        return program
-
-    def _dense(self) -> Program:
-        """Reads all k; stores D of the unknowns that outputs read."""
-        g = self.graph
-        program = Program("dense", g)
-        for m, row in enumerate(self.method.dense):
-            for j, i in enumerate(self.kept):
-                total = g.mul(g.const(row[0]), g.load("KS", i))
-                for stage, share in enumerate(row[1:], start=1):
-                    total = g.fma(g.const(share), g.load("KS", stage * self.n + i), total)
-                program.store("D", m * len(self.kept) + j, total)
+        program.store_all("R", left)
         return program
 
 

@@ -6,15 +6,26 @@ For M y' = f(t, y) with step h and W = M / (h gamma) - J::
 
 All methods are stiffly accurate: the last stages only add the previous one, the new value is the
 last argument plus the last k, and that k is the error estimate.
+
+Rows of f that are linear need no evaluation at a stage. With R_i = h W k_i of a differential row,
+the product h J k_j is k_j / gamma - R_j; so
+
+    R_i = h f(y) + sum a_ij (k_j / gamma - R_j) + sum C_ij k_j = start_i h f(y) + sum carry_ij k_j
+
+and in a row with M = 0, R_i = W k_i = start_i f(y). A curved term phi adds its share of
+rho_i = r_i - sum a_ij rho_j, where r_i = phi(u_i) - phi(y) - dphi/dy (u_i - y) + h d_i dphi/dt.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 
 from galenic.errors import UnknownName
 
 Row = tuple[float, ...]
+_DIGITS = 1e-11  # published coefficients are exact up to here
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,56 @@ class Rosenbrock:
     def stages(self) -> int:
         """Stages per step."""
         return len(self.nodes)
+
+    @cached_property
+    def start(self) -> Row:
+        """Shares of h f(y) in the right-hand sides of linear rows, one per stage."""
+        return tuple(_rounded(start) for start, _ in self._straight)
+
+    @cached_property
+    def carry(self) -> tuple[Row, ...]:
+        """Shares of the earlier k in the right-hand sides of linear rows, one row per stage."""
+        return tuple(tuple(map(_rounded, carry)) for _, carry in self._straight)
+
+    @cached_property
+    def again(self) -> tuple[float, ...]:
+        """Shares of the right-hand side before where the carry is in proportion to its, else 0.
+
+        The last stage of all methods is such a one.
+        """
+        found = [0.0] * self.stages
+        for s in range(2, self.stages):
+            before, now = self._straight[s - 1], self._straight[s]
+            if abs(before[0]) > _DIGITS or abs(now[0]) > _DIGITS:
+                continue
+            share = now[1][0] / before[1][0]
+            apart = (a - share * b for a, b in zip(now[1], before[1], strict=False))
+            if all(abs(gap) < _DIGITS for gap in apart):
+                found[s] = float(share)
+        return tuple(found)
+
+    @cached_property
+    def _straight(self) -> list[tuple[Fraction, list[Fraction]]]:
+        found: list[tuple[Fraction, list[Fraction]]] = []
+        inverse = 1 / Fraction(self.gamma)
+        row: list[Fraction] = []
+        for s in range(self.stages):
+            if 0 < s <= len(self.a):
+                row = [Fraction(share) for share in self.a[s - 1]]
+            elif s:
+                row = [*row, Fraction(1)]
+            start, carry = Fraction(1), [Fraction(0)] * s
+            for j, share in enumerate(row):
+                carry[j] += share * inverse + Fraction(self.coupling[s - 1][j])
+                start -= share * found[j][0]
+                for i, part in enumerate(found[j][1]):
+                    carry[i] -= share * part
+            found.append((start, carry))
+        return found
+
+
+def _rounded(share: Fraction) -> float:
+    return float(share) if abs(share) > _DIGITS else 0.0
 
 
 RODAS5P = Rosenbrock(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from galenic.engine.native.equations import Equations, Values
 from galenic.engine.native.factor import Entries, Factors, Ordering, factorise
 from galenic.engine.native.graph import Graph, Program, Value
 from galenic.engine.native.methods import Rosenbrock
+from galenic.engine.native.sides import Sides
 
 Calls = Callable[[str], tuple[str, ...]]
 SHRINK, GROW, SAFETY = 0.15, 6.0, 0.9
@@ -15,42 +16,54 @@ _WORST = 1e12  # mean square error that stands for one that is no number
 
 
 def step_program(equations: Equations, method: Rosenbrock, kept: list[int]) -> Program:
-    """Reads Y, T, HS; stores YN, the mean square error ERR and D for the states ``kept``.
+    """Reads Y, T, HS; stores YN, the mean square error ERR, and all k of the states ``kept`` in KS.
 
-    ERR includes what the linear solver left of the first stage: a pivot that has lost its digits
+    GUARD is what the linear solver left of the first stage: a pivot that has lost its digits
     shows there, and the step is refused.
     """
     g = equations.graph
     program = Program("step", g)
     y = load_all(g, "Y", equations.n)
     time, step = g.load("T", 0), g.load("HS", 0)
-    inverse = g.div(g.const(1.0), step)
     f, jacobian, drift = equations.linearised(time, y)
-    matrix = iteration_matrix(equations, jacobian, g.mul(inverse, g.const(1 / method.gamma)))
+    matrix = iteration_matrix(equations, jacobian, g.const(1 / method.gamma), step)
     factors = factorise(g, order_of(equations), matrix)
-    first = [add_drift(g, f[i], drift[i], step, method.slopes[0]) for i in range(equations.n)]
+    sides = Sides(equations, method, time, y, step)
+    first = sides.first(f, drift)
     stages = [factors.solve(first)]
-    argument = y
     for s in range(1, method.stages):
-        argument = _argument(g, method, s, y, argument, stages)
-        at = g.fma(g.const(method.nodes[s]), step, time) if equations.timed else time
-        slope = equations.slopes(at, argument)
-        right = []
-        for i in range(equations.n):
-            value = add_drift(g, slope[i], drift[i], step, method.slopes[s])
-            if i < equations.nx:
-                value = g.fma(_combination(g, method.coupling[s - 1], stages, i), inverse, value)
-            right.append(value)
-        stages.append(factors.solve(right))
-    new = [g.add(argument[i], stages[-1][i]) for i in range(equations.n)]
+        stages.append(factors.solve(sides.of_stage(s, stages)))
+    new = [arrival(g, method, y[i], [stage[i] for stage in stages]) for i in range(equations.n)]
     program.store_all("YN", new)
     scales = [reciprocal_scale(g, i, y[i], new[i]) for i in range(controlled(equations))]
     program.store("ERR", 0, mean_square(g, stages[-1], scales))
     left = residual(g, factors, matrix, first, stages[0], len(scales))
     program.store("GUARD", 0, mean_square(g, left, scales))
-    for m, row in enumerate(method.dense):
+    for s, stage in enumerate(stages):
         for j, i in enumerate(kept):
-            program.store("D", m * len(kept) + j, _combination(g, row, stages, i))
+            program.store("KS", s * len(kept) + j, stage[i])
+    return program
+
+
+def arrival(g: Graph, method: Rosenbrock, begin: Value, stages: Sequence[Value]) -> Value:
+    """The new value of an unknown."""
+    value = begin
+    for share, stage in zip(method.a[-1], stages, strict=False):
+        value = g.fma(g.const(share), stage, value)
+    for stage in stages[len(method.a[-1]) :]:
+        value = g.add(value, stage)
+    return value
+
+
+def dense_program(g: Graph, method: Rosenbrock, places: Sequence[int], size: int) -> Program:
+    """Reads KS, ``size`` vectors per stage; stores D of the unknowns at ``places`` in it."""
+    program = Program("dense", g)
+    for m, row in enumerate(method.dense):
+        for j, place in enumerate(places):
+            total = g.mul(g.const(row[0]), g.load("KS", place))
+            for stage, share in enumerate(row[1:], start=1):
+                total = g.fma(g.const(share), g.load("KS", stage * size + place), total)
+            program.store("D", m * len(places) + j, total)
     return program
 
 
@@ -65,12 +78,23 @@ def order_of(equations: Equations) -> Ordering:
     return Ordering.of(equations.n, places, equations.nx, equations.magnitudes)
 
 
-def iteration_matrix(equations: Equations, jacobian: Entries, shift: Value) -> Entries:
-    """M / (h gamma) - J by place."""
-    g = equations.graph
-    matrix = {place: g.neg(value) for place, value in jacobian.items()}
-    for i in range(equations.nx):
-        matrix[i, i] = g.add(shift, matrix[i, i]) if (i, i) in matrix else shift
+def iteration_matrix(
+    equations: Equations, jacobian: Entries, shift: Value, step: Value | None = None
+) -> Entries:
+    """M shift - J by place; in rows with a derivative M shift - h J where a step is given."""
+    g, nx = equations.graph, equations.nx
+    matrix = {}
+    for (row, column), value in jacobian.items():
+        falling = g.neg(value)
+        matrix[row, column] = g.mul(step, falling) if step is not None and row < nx else falling
+    for i in range(nx):
+        slope = jacobian.get((i, i))
+        if slope is None:
+            matrix[i, i] = shift
+        elif step is None:
+            matrix[i, i] = g.add(shift, matrix[i, i])
+        else:
+            matrix[i, i] = g.fma(step, g.neg(slope), shift)
     return matrix
 
 
@@ -129,31 +153,6 @@ def controlled(equations: Equations) -> int:
     """The number of unknowns whose error counts."""
     wanted = equations.problem.controlled
     return equations.n if wanted is None else wanted
-
-
-def _argument(
-    g: Graph, method: Rosenbrock, s: int, y: Values, before: Values, stages: list[Values]
-) -> Values:
-    if s - 1 >= len(method.a):
-        return [g.add(u, k) for u, k in zip(before, stages[-1], strict=True)]
-    found = []
-    for i, value in enumerate(y):
-        for share, stage in zip(method.a[s - 1], stages, strict=True):
-            value = g.fma(g.const(share), stage[i], value)
-        found.append(value)
-    return found
-
-
-def _combination(g: Graph, row: tuple[float, ...], stages: list[Values], i: int) -> Value:
-    total = g.mul(g.const(row[0]), stages[0][i])
-    for share, stage in zip(row[1:], stages[1:], strict=True):
-        total = g.fma(g.const(share), stage[i], total)
-    return total
-
-
-def add_drift(g: Graph, f: Value, drift: Value, step: Value, share: float) -> Value:
-    """``f + h d df/dt``."""
-    return g.fma(g.mul(step, g.const(share)), drift, f)
 
 
 def reciprocal_scale(g: Graph, i: int, old: Value, new: Value) -> Value:

@@ -119,7 +119,8 @@ def alarm_history(
         and (start is None or one.time >= start)
         and (stop is None or one.time < stop)
     ]
-    found.sort(key=lambda one: one.time, reverse=True)
+    found.sort(key=lambda one: one.time)
+    found.reverse()
     return Result(f"{len(found)} transitions", tables=[_journal(found[:limit])])
 
 

@@ -22,6 +22,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 PASSWORD = "correct horse battery"
 SERVER = """
 import asyncio, sys
+from dataclasses import replace
 from pathlib import Path
 import uvicorn
 from galenic.app.api import create_app
@@ -31,6 +32,7 @@ from galenic.clock import SystemClock
 from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.people import People
+from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
 from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
@@ -40,9 +42,14 @@ from galenic.twin.workers import InlineWorkers
 async def main(folder, port, password):
     clock = SystemClock()
     plant = MemoryConnector(plant=TankPlant(clock.now()), clock=clock, period=1.0, name="plc")
+    low = AlarmRule(
+        "feed_low", "Tank.Feed", "the hopper runs empty", "the lot is too weak", "refill it",
+        respond=300.0, below=1000.0, severity="major",
+    )
+    definition = replace(tank(), alarms=(low,))
     project = Project(
         Site("First light", folder), (ConnectionSpec("plc", "memory"),),
-        (TwinSpec("tank-1", tank(), {}, Level.SHADOW),),
+        (TwinSpec("tank-1", definition, {}, Level.SHADOW),),
     )
     store = open_site(folder, name="First light", clock=clock)
     people = People(store)
@@ -246,6 +253,32 @@ def test_the_verify_button_says_intact(browser, address):
 
 
 @pytest.mark.slow
+def test_an_alarm_is_acknowledged_and_shelved_and_stands_in_the_history(browser, address):
+    browser.goto(f"{address}/alarms")
+    browser.says("Tank.Feed below 1000")
+    browser.says("refill it")
+    browser.click("button[aria-label='Acknowledge feed_low']")
+    browser.click(".q-dialog button", "Acknowledge")
+    browser.says("acknowledged by ann")
+    browser.click("button[aria-label='Details of feed_low']")
+    browser.says("the lot is too weak")
+    browser.click(".q-dialog button", "Close")
+    wait(lambda: browser.run("!document.querySelector('.q-dialog')"), 10, "the dialog to close")
+    browser.click("button[aria-label='Shelve feed_low']")
+    browser.click(".q-radio", "15 min")
+    reason(browser, "the hopper is changed")
+    browser.click(".q-dialog button", "Shelve")
+    browser.says("by ann: the hopper is changed")
+
+    browser.goto(f"{address}/alarms/history?alarm=feed_low")
+    browser.says("the hopper is changed")
+    browser.goto(f"{address}/alarms/performance")
+    browser.says("alarms per operator and day")
+    wait(lambda: browser.run("document.querySelectorAll('.nicegui-echart svg path').length") > 10,
+         30, "the pictures")  # fmt: skip
+
+
+@pytest.mark.slow
 def test_the_keyboard_leads_to_every_place(browser, address):
     for key, place in (("a", "/alarms"), ("d", "/data"), ("o", "/")):
         for one in ("g", key):
@@ -330,7 +363,8 @@ def test_what_is_on_the_pages_can_be_read_reached_and_named(browser, address, th
     """Contrast of WCAG 2.1 AA as drawn; nothing that only a mouse could use; names for all."""
     browser.run(f"localStorage.setItem('galenic-theme', '{theme}')")
     found = {}
-    for path in ("/", "/twin/tank-1", "/services", "/alarms", "/records", "/data", "/settings"):
+    for path in ("/", "/twin/tank-1", "/services", "/alarms", "/alarms/history",
+                 "/alarms/performance", "/records", "/data", "/settings"):  # fmt: skip
         browser.goto(address + path)
         wait(lambda: browser.run("document.querySelector('main h1') !== null"), 30, path)
         wait(lambda: browser.run("document.getAnimations().length === 0"), 30, "the colours")

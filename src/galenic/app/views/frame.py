@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -183,7 +184,7 @@ def html(text: str, tag: str = "div") -> ui.html:
 def _top_bar(page: Page, place: str) -> None:
     room = page.room
     links = "".join(
-        f'<a href="{path}"{" aria-current=page" if path == place else ""}>{word}</a>'
+        f'<a href="{path}"{" aria-current=page" if _is_here(path, place) else ""}>{word}</a>'
         for path, word, _ in PLACES
     )
     first = next(iter(room.twins(page.who)), "")
@@ -218,6 +219,11 @@ def _top_bar(page: Page, place: str) -> None:
     )
 
 
+def _is_here(path: str, place: str) -> bool:
+    """Whether a place of the top bar is the one that is shown, or the one above it."""
+    return place == path or (path != "/" and place.startswith(f"{path}/"))
+
+
 def _clock(room: Room) -> str:
     now = room.now()
     return f"{shown.clock(now)} {shown.offset(now)}"
@@ -225,16 +231,20 @@ def _clock(room: Room) -> str:
 
 def _alarm_count(page: Page) -> str:
     live = {id: m for id, m in _live_twins(page.room).items() if page.who.may("viewer", id)}
-    standing = [a for m in live.values() for a in m["alarms"] if a["active"]]
-    worst = next((s for s in SIGNS if any(a["severity"] == s for a in standing)), None)
-    if worst is None:
-        return '<a href="/alarms" class="muted" style="text-decoration:none">no alarms</a>'
-    count = sum(1 for a in standing if not a["acknowledged"])
-    return (
-        f'<a href="/alarms" class="alarm {worst}" style="text-decoration:none;color:inherit">'
-        f'<span class="sign">{SIGNS[worst]}</span><span>{len(standing)} {worst}'
-        f"{' or lower' if len(standing) > 1 else ''}{f', {count} new' if count else ''}</span></a>"
+    alarms = [a for m in live.values() for a in m["alarms"]]
+    counts = Counter(a["severity"] for a in alarms if a["active"])
+    fresh = sum(1 for a in alarms if not a["acknowledged"])
+    if not counts:
+        words = f"no alarms, {fresh} new" if fresh else "no alarms"
+        return f'<a href="/alarms" class="muted" style="text-decoration:none">{words}</a>'
+    parts = "".join(
+        f'<span class="alarm {word}" title="{counts[word]} {word}"><span class="sign">{sign}</span>'
+        f'<span>{counts[word]}<span class="visually-hidden"> {word}</span></span></span>'
+        for word, sign in SIGNS.items()
+        if counts[word]
     )
+    new = f"<span><b>{fresh} new</b></span>" if fresh else ""
+    return f'<a href="/alarms" class="alarm-counts" aria-label="Alarms">{parts}{new}</a>'
 
 
 def _live_twins(room: Room) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def mount(app: FastAPI) -> None:
 
 def _pages(room: Room) -> None:
     from galenic.app.views import (  # all of them: the first page must not wait for imports
+        alarm_figures,
+        alarm_history,
         alarms,
         control_tab,  # noqa: F401
         data,
@@ -118,6 +120,8 @@ def _pages(room: Room) -> None:
     place("/models", "Models", models.models_page)
     place("/models/{name}", "Model", models.model_page)
     place("/alarms", "Alarms", alarms.alarms_page)
+    place("/alarms/history", "Alarms history", alarm_history.history_page)
+    place("/alarms/performance", "Alarms performance", alarm_figures.figures_page)
     place("/records", "Records", records.records_page, site=True)
     place("/data", "Data", data.data_page, site=True)
     place("/settings", "Settings", settings.settings_page)

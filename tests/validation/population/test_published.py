@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,39 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galenic import Model, Output, Parameter, Population, State, der
 from galenic.inference.mixed.fit import evaluate, fit
-from galenic.inference.mixed.layout import Column, Layout, Route
 from galenic.inference.mixed.problem import Problem
-from galenic.inference.mixed.records import read
 from galenic.library.pk.populations import theophylline, warfarin
-from galenic.modeling.variability import Between, Residual
+from galenic.modeling.variability import Residual
 
-ROOT = 0.1**0.5
-THEOPHYLLINE = Layout(Route("absorption.depot"), "body.C")
-WARFARIN = Layout(
-    Route("absorption.depot"),
-    {"cp": "body.C", "pca": None},
-    {"weight": Column("wt", "kg")},
-)
-
-
-class Decay(Model):
-    """C = 10 exp(-ke t), the example of Wang 2007."""
-
-    ke = Parameter(0.5, "1/h", "rate", lower=0)
-    A = State(10.0, "mg/L", "concentration")
-    C = Output("mg/L", "concentration")
-
-    def equations(m):
-        yield der(m.A) == -m.ke * m.A
-        yield m.C == m.A
-
-
-def decay(residual: Residual, folder: Path) -> Problem:
-    population = Population(Decay(), between=(Between("ke", 0.2),), residuals=(residual,))
-    return Problem(population, read(folder / "poppk-classics" / "wang2007.csv", Layout()))
-
+sys.path.insert(0, str(Path(__file__).parent))
+from population_cases import ROOT, THEOPHYLLINE, WARFARIN, decay, records
 
 FORMS = {
     "proportional": (Residual("C", ROOT), 39.458, 39.207, 39.213),
@@ -79,8 +54,7 @@ def test_modes_and_laplace_of_wang_2007(shared_data: Path) -> None:
 
 def theophylline_problem(folder: Path, **changes: Any) -> Problem:
     population = replace(theophylline(), **changes)
-    records = read(folder / "poppk-classics" / "theo_sd.csv", THEOPHYLLINE)
-    return Problem(population, records)
+    return Problem(population, records("theo_sd.csv", THEOPHYLLINE, folder))
 
 
 def test_objective_of_theophylline_at_given_values(shared_data: Path) -> None:
@@ -124,12 +98,12 @@ def test_theophylline_with_variances_added(shared_data: Path) -> None:
 
 
 def test_warfarin_by_focei(shared_data: Path) -> None:
-    records = read(shared_data / "poppk-classics" / "warfarin.csv", WARFARIN)
-    problem = Problem(warfarin(), records)
+    data = records("warfarin.csv", WARFARIN, shared_data)
+    problem = Problem(warfarin(), data)
 
     found = fit(problem, start={"absorption.ktr": 1.0, "body.CL": 0.1, "body.V1": 8.0})
 
-    assert (len(records), problem.count) == (32, 251)
+    assert (len(data), problem.count) == (32, 251)
     assert found.objective == pytest.approx(289.9153, abs=1e-4)
     assert found.minus2ll == pytest.approx(751.2224, abs=1e-4)
     names = ("absorption.ktr", "body.CL", "body.V1", "body.C.additive", "body.C.proportional")

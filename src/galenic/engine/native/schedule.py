@@ -60,6 +60,7 @@ class Events:
             raise DataError(f"offsets do not cover the {rows} events", expected="0, ..., rows")
         self.first = np.ascontiguousarray(bounds[:-1])
         self.last = np.ascontiguousarray(bounds[1:])
+        self._fitting: list[Facts] = []
         if (self.last < self.first).any():
             raise DataError("offsets of events go backward")
 
@@ -80,6 +81,16 @@ class Events:
         events.last = np.full(count, rows, dtype=np.int64)
         return events
 
+    def chosen(self, who: npt.ArrayLike) -> Events:
+        """The events of some individuals, which may repeat; rows are shared, checks remembered."""
+        events = object.__new__(Events)
+        events.time, events.what, events.value = self.time, self.what, self.value
+        places = np.asarray(who, dtype=np.int64)
+        events.first = np.ascontiguousarray(self.first[places])
+        events.last = np.ascontiguousarray(self.last[places])
+        events._fitting = self._fitting
+        return events
+
     @classmethod
     def none(cls, count: int) -> Events:
         """No events."""
@@ -89,6 +100,8 @@ class Events:
         """The events if they fit a kernel and ``count`` individuals; else DataError."""
         if len(self.first) != count:
             raise DataError(f"events of {len(self.first)} individuals", expected=f"of {count}")
+        if any(known is facts for known in self._fitting):
+            return self
         self._check_order()
         kind, index, factor = self.what.T
         limits = {Kind.THETA: facts.n_theta, Kind.RESET: facts.rules, Kind.RESTART: 1 << 62}
@@ -106,6 +119,7 @@ class Events:
             )
         if len(factor) and (factor.min() < -1 or factor.max() >= facts.n_theta):
             raise DataError("a factor of an event is no element of theta")
+        self._fitting.append(facts)
         return self
 
     def _check_order(self) -> None:

@@ -281,7 +281,7 @@ class Course:
         kernel = self.sensitive if slopes else self.plain
         counts = self.counts[who]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        if len(who) == len(self) and (who == np.arange(len(self))).all():
+        if self._is_all(who):
             flat = self._clock
         else:
             flat = np.concatenate(
@@ -290,7 +290,7 @@ class Course:
         outcome = kernel.run(
             theta,
             (offsets, flat),
-            self._events(theta, who),
+            self._events(kernel, theta, who),
             start=self.begin[who],
             stop=self.end[who],
             rtol=self.rtol,
@@ -312,18 +312,15 @@ class Course:
         theta[:, first : first + self.joined.n_effects] = effects
         return theta
 
-    def _events(self, theta: Array, who: Whole) -> Events:
+    def _events(self, kernel: Any, theta: Array, who: Whole) -> Events:
         if self._fixed_events is None:
             lines = [self.lines[i] for i in who]
             return events(lines, self.places, self._dosing(theta, lines, who))
-        base = self._fixed_events
-        if len(who) == len(base.first) and (who == np.arange(len(who))).all():
-            return base
-        shared = object.__new__(Events)
-        shared.time, shared.value, shared.what = base.time, base.value, base.what
-        shared.first = np.ascontiguousarray(base.first[who])
-        shared.last = np.ascontiguousarray(base.last[who])
-        return shared
+        base = self._fixed_events.checked(len(self), kernel.facts)
+        return base if self._is_all(who) else base.chosen(who)
+
+    def _is_all(self, who: Whole) -> bool:
+        return len(who) == len(self) and bool((who == np.arange(len(who))).all())
 
     def _dosing(self, theta: Array, lines: Sequence[Timeline], who: Whole) -> list[list[Dosing]]:
         """What the individual parameters say of each dose, with the covariates of its row."""

@@ -16,6 +16,7 @@ import casadi as ca
 import numpy as np
 import numpy.typing as npt
 
+from galenic.engine.tape import Tape
 from galenic.errors import DataError
 from galenic.inference.algebra import Array
 from galenic.modeling.effects import Residual
@@ -83,6 +84,7 @@ class ErrorModel:
             for below in (False, True)
             for interaction in (False, True)
         }
+        self._cost = {below: self._cost_alone(below) for below in (False, True)}
         self._linear = self._linearised()
 
     def _variance(self, f: ca.SX, s: ca.SX) -> ca.SX:
@@ -97,7 +99,7 @@ class ErrorModel:
             return ca.sum1(ca.vertcat(*parts)) ** 2
         return ca.sumsqr(ca.vertcat(*parts))
 
-    def _derive(self, below: bool, interaction: bool) -> ca.Function:
+    def _derive(self, below: bool, interaction: bool) -> Tape:
         """(y or limit, f, f of the variance, log sds) -> the fields of Terms."""
         y, f, at = (ca.SX.sym(name) for name in "yfa")
         s = ca.SX.sym("s", len(self.names))
@@ -121,36 +123,40 @@ class ErrorModel:
             cost, by_f, ca.gradient(by_f, f), by_s, ca.jacobian(by_f, s).T,
             weight, ca.gradient(weight, f), ca.gradient(weight, s),
         ]  # fmt: skip
-        return ca.Function("terms", [y, f, at, s], [ca.densify(o) for o in outs])
+        return Tape(ca.Function("terms", [y, f, at, s], outs))
 
-    def _linearised(self) -> ca.Function:
+    def _linearised(self) -> Tape:
         y, f, at = (ca.SX.sym(name) for name in "yfa")
         s = ca.SX.sym("s", len(self.names))
         log = self.residual.combine == "log"
         left, right = (ca.log(y), ca.log(f)) if log else (y, f)
         extra = 2 * ca.log(y) if log else ca.SX(0)
         outs = [left, right, ca.gradient(right, f), self._variance(at, s), extra]
-        return ca.Function("linear", [y, f, at, s], [ca.densify(o) for o in outs])
+        return Tape(ca.Function("linear", [y, f, at, s], outs))
+
+    def _cost_alone(self, below: bool) -> Tape:
+        y, f = ca.SX.sym("y"), ca.SX.sym("f")
+        s = ca.SX.sym("s", len(self.names))
+        whole = self._terms[below, True].function
+        return Tape(ca.Function("cost", [y, f, s], [whole(y, f, f, s)[0]]))
+
+    def cost(self, y: Array, f: Array, s: Array, below: bool) -> Array:
+        """Minus twice the log likelihood of flat arrays."""
+        found: Array = _evaluated(self._cost[below], (y, f), s)[0][0]
+        return found
 
     def terms(self, y: Array, f: Array, at: Array | None, s: Array, below: bool) -> list[Array]:
         """The fields of Terms for flat arrays; ``at`` is f of the variance without interaction.
 
         With ``below`` the observations lie anywhere below ``y``.
         """
-        n, function = len(y), self._terms[below, at is None]
-        sigma = np.repeat(np.asarray(s, float)[:, None], n, axis=1)
-        rows = [np.reshape(row, (1, n)) for row in (y, f, f if at is None else at)]
-        found = [np.asarray(part) for part in function(*rows, sigma)]
+        rows = (y, f, f if at is None else at)
+        found = _evaluated(self._terms[below, at is None], rows, s)
         return [part[0] if k not in WIDE else part.T for k, part in enumerate(found)]
 
     def linear(self, y: Array, f: Array, at: Array, s: Array) -> list[Array]:
         """The fields of Linear for flat arrays."""
-        n = len(y)
-        if n == 0:
-            return [np.zeros(0)] * 5
-        sigma = np.repeat(np.asarray(s, float)[:, None], n, axis=1)
-        given = [np.reshape(row, (1, n)) for row in (y, f, at)] + [sigma]
-        return [np.broadcast_to(np.asarray(part)[0], n) for part in self._linear(*given)]
+        return [part[0] for part in _evaluated(self._linear, (y, f, at), s)]
 
     def draw(self, f: Array, s: Array, rng: np.random.Generator) -> Array:
         """Observations around predictions, flat."""
@@ -158,6 +164,15 @@ class ErrorModel:
         _, middle, _, variance, _ = self.linear(y, f, f, s)
         value = middle + np.sqrt(variance) * rng.standard_normal(f.shape)
         return np.exp(value) if self.residual.combine == "log" else value
+
+
+def _evaluated(tape: Tape, rows: Sequence[Array], s: Array) -> list[Array]:
+    """All outputs (elements, n) for flat rows and sigmas that are the same for all."""
+    given = [row[None, :] for row in rows]
+    found = tape.evaluate([*given, np.asarray(s, float)])
+    return [
+        part if part.ndim == 2 else np.repeat(part[:, None], len(rows[0]), axis=1) for part in found
+    ]
 
 
 def _log_phi(z: ca.SX) -> ca.SX:
@@ -215,6 +230,22 @@ class Errors:
                     else:
                         found[k][mine] = part
         return Terms(*found)
+
+    def cost(
+        self, course: Any, f: Array, s: Array, who: npt.NDArray[np.int64] | None = None
+    ) -> Array:
+        """The cost alone, with interaction (n, T)."""
+        rows = slice(None) if who is None else who
+        mask, endpoint = course.mask[rows], course.endpoint[rows]
+        censored = course.censored[rows]
+        found = np.zeros(mask.shape)
+        with np.errstate(all="ignore"):
+            for e, (model, place) in enumerate(zip(self.models, self.slices, strict=True)):
+                for below, values in ((False, course.y), (True, course.limits)):
+                    mine = mask & (endpoint == e) & (censored == below)
+                    if mine.any():
+                        found[mine] = model.cost(values[rows][mine], f[mine], s[place], below)
+        return found
 
     def linear(self, course: Any, f: Array, s: Array, at: Array | None = None) -> Linear:
         """On the scale of normal errors; variance 1 where there is no observation."""

@@ -109,7 +109,8 @@ class Fit:
 
     def _approximation(self, name: str = "") -> Approximation:
         p = self.problem
-        made = Approximation(p.course, p.errors, p.packing, name or self.approximation)
+        nodes = self.notes.get("nodes", 5)
+        made = Approximation(p.course, p.errors, p.packing, name or self.approximation, nodes)
         if self.marginal.found is not None:
             made.last = self.marginal.found.effects
         return made
@@ -205,6 +206,22 @@ class Fit:
             found[f"{occasion.parameter} by occasion"] = float(1.0 - sd / np.sqrt(omega[first]))
         return found
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the estimates doubtful: no convergence, effects without spread, bounds."""
+        found = [] if self.converged else [f"the search has not converged: {self.message}"]
+        joined, omega = self.problem.joined, np.diag(self.point.omega)
+        for term, variance in zip(joined.population.between, omega, strict=False):
+            if variance < 1e-6:
+                found.append(f"{term.parameter} hardly varies (variance {variance:.1e}): hold it")
+        for fixed, x in zip(joined.fixed, self.point.fixed, strict=True):
+            if fixed.scale == "logit" and abs(x) > 8:
+                found.append(f"{fixed.path} is at a bound")
+        lost = int((self.found.left > 1e-6).sum())
+        if lost:
+            found.append(f"the modes of {lost} individuals are not exact")
+        return tuple(found)
+
     def individual(self) -> list[dict[str, Any]]:
         """Individual parameters in declared units, at the first row's covariates and occasion."""
         from galenic.inference.mixed.people import parameters
@@ -273,17 +290,22 @@ def _inverse(matrix: Array) -> Array:
     return np.asarray(np.linalg.inv(scaled) / np.outer(size, size))
 
 
-def evaluate(problem: Problem, method: str = "focei", start: Any = None) -> Fit:
+def evaluate(problem: Problem, method: str = "focei", start: Any = None, nodes: int = 5) -> Fit:
     """The objective at given values, without a search.
 
     Parameters
     ----------
     start : Fit, array, or mapping of name to reported number, optional
         The population's own values if left out.
+    nodes : int
+        Per random effect, for ``agq``.
     """
     vector = begin(problem, start)
-    made = Approximation(problem.course, problem.errors, problem.packing, method)
-    return Fit(problem, method, vector, made(vector), method, True, "evaluated, not estimated")
+    made = Approximation(problem.course, problem.errors, problem.packing, method, nodes)
+    return Fit(
+        problem, method, vector, made(vector), method, True, "evaluated, not estimated",
+        notes={"nodes": nodes},
+    )  # fmt: skip
 
 
 def begin(problem: Problem, start: Any) -> Array:
@@ -310,6 +332,7 @@ def fit(
     tolerance: float = 1e-5,
     iterations: int = 300,
     told: Told | None = None,
+    nodes: int = 5,
 ) -> Fit:
     """Estimate a population by the approximations of ``marginal``.
 
@@ -317,18 +340,20 @@ def fit(
     ----------
     problem : Problem
     method : str
-        ``fo``, ``foce``, ``focei`` or ``laplace``; see ``saem`` and ``bayes`` for others.
+        ``fo``, ``foce``, ``focei``, ``laplace`` or ``agq``; others are functions of their own.
     start : Fit, array, or mapping of name to reported number, optional
         Where the search begins; a Fit that was stopped goes on.
     tolerance : float
         What a further step may promise of the objective.
     told : callable, optional
         Gets each Step of the search; returning False stops it.
+    nodes : int
+        Per random effect, for ``agq``.
     """
     if method not in METHODS:
         raise UnknownName.among("method", method, METHODS)
     began = process_time()
-    made = Approximation(problem.course, problem.errors, problem.packing, method)
+    made = Approximation(problem.course, problem.errors, problem.packing, method, nodes)
     if isinstance(start, Fit) and start.marginal.found is not None:
         made.last = start.marginal.found.effects
     vector = begin(problem, start)
@@ -347,5 +372,5 @@ def fit(
     final = made(run.vector)
     return Fit(
         problem, method, run.vector, final, method, run.converged, run.message,
-        tuple(run.trace), process_time() - began, {"evaluations": run.evaluations},
+        tuple(run.trace), process_time() - began, {"evaluations": run.evaluations, "nodes": nodes},
     )  # fmt: skip

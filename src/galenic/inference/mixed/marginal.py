@@ -4,6 +4,7 @@
 - ``foce``, ``focei``: J at the modes + ln|Omega| + ln|H|, with the variance of errors frozen at
   eta = 0, or with its dependence on eta (interaction)
 - ``laplace``: the same with half the true second derivative of J for H
+- ``agq``: adaptive Gauss-Hermite quadrature around the modes, as wide as H of FOCEI
 
 The constant n ln(2 pi) is left out, as NONMEM does. Sources: Sheiner and Beal 1980; Lindstrom and
 Bates, Biometrics 46:673-687, 1990, doi:10.2307/2532087; Wang, J Pharmacokinet Pharmacodyn
@@ -22,10 +23,11 @@ from galenic.inference.algebra import Array
 from galenic.inference.mixed import modes
 from galenic.inference.mixed.course import Course
 from galenic.inference.mixed.errors import Errors
+from galenic.inference.mixed.integrate import quadrature
 from galenic.inference.mixed.modes import Modes
 from galenic.inference.mixed.packing import Packing, Point
 
-METHODS = ("fo", "foce", "focei", "laplace")
+METHODS = ("fo", "foce", "focei", "laplace", "agq")
 _STEP = 1e-4
 """Step of numerical derivatives by the vector, in its units."""
 
@@ -64,12 +66,18 @@ class Approximation:
     packing : Packing
     method : str
         One of ``METHODS``.
+    nodes : int
+        Of the quadrature, per random effect.
     """
 
-    def __init__(self, course: Course, errors: Errors, packing: Packing, method: str) -> None:
+    def __init__(
+        self, course: Course, errors: Errors, packing: Packing, method: str, nodes: int = 5
+    ) -> None:
         if method not in METHODS:
             raise UnknownName.among("approximation", method, METHODS)
         self.course, self.errors, self.packing, self.method = course, errors, packing, method
+        self.nodes = nodes
+        self.metric: Array | None = None
         self.last = np.zeros((len(course), course.joined.n_effects))
         exact = course.plain.method == "exact"
         self.second_step = 1e-4 if exact else 1e-3
@@ -103,10 +111,14 @@ class Approximation:
         if self.method == "fo":
             return Marginal(self._fo(point), None)
         at = self.at_zero(point) if self.method == "foce" else None
-        found = modes.find(self.course, self.errors, point, start, at)
+        metric = self.metric if self.method != "foce" else None
+        found = modes.find(self.course, self.errors, point, start, at, metric=metric)
         curvature = found.curvature
         if self.method == "laplace":
             curvature = self.true_curvature(point, found)
+        if self.method == "agq":
+            each = quadrature(self.course, self.errors, point, found, found.curvature, self.nodes)
+            return Marginal(each, found)
         return Marginal(joint(point, found.cost, curvature), found)
 
     def at_zero(self, point: Point) -> Array:
@@ -128,7 +140,8 @@ class Approximation:
         """Half the second derivative of J; H where that is not positive."""
         q = found.effects.shape[1]
         second = self.course.second(point.fixed, found.effects, self.second_step)
-        return _true(point, found, second[..., :q, :q])
+        self.metric = _true(point, found, second[..., :q, :q])
+        return self.metric
 
     def _exact(self, xi: Array, point: Point, found: Modes) -> Array:
         """Derivatives (n, size) of J + ln|Omega| + ln|H| with interaction, modes following."""
@@ -138,6 +151,7 @@ class Approximation:
         inverse = point.precision
         spread = np.linalg.inv(found.curvature)
         true = _true(point, found, second[..., :q, :q])
+        self.metric = true
         ag = g @ spread
         size = np.sum(ag * g, axis=-1)
         along = np.einsum("nt,ntd->nd", terms.weight_f * size, by)

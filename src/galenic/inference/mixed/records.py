@@ -389,7 +389,7 @@ class _Reading:
         if not seen.doses and self.routes and value != 0:
             self.flags.append(f"row {row + 2}: an observation of {value:g} before any dose")
         for other in reversed(seen.observations):
-            if other[0] != time:
+            if other[0] != time or (seen.doses and seen.doses[-1].order > other[6]):
                 break
             if (
                 other[2] == place

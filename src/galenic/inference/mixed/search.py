@@ -12,6 +12,8 @@ import numpy as np
 
 from galenic.inference.algebra import Array
 
+_FLAT = 6  # steps that together gain less than the tolerance each end a search
+
 Told = Callable[["Step"], bool | None]
 
 
@@ -96,6 +98,9 @@ def minimise(
         x, value, gradient, fresh = x_new, value_new, gradient_new, False
         run.vector, run.objective = x, value
         run.trace.append(value)
+        if len(run.trace) > _FLAT and run.trace[-1 - _FLAT] - value < _FLAT * tolerance:
+            run.converged, run.message = True, "the objective no longer falls"
+            break
         if told is not None and told(Step(iteration, value, x, iteration / iterations)) is False:
             run.message = "stopped"
             break

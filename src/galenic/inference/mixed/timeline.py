@@ -80,7 +80,7 @@ def timeline(
     """The timeline of an individual; ``cycles`` says how many doses make a steady state."""
     clock = _Clock(one, cycles)
     doses = clock.doses
-    times = np.array([clock.at(t, o) for t, o in zip(one.times, one.orders, strict=True)])
+    times = np.array([clock.seen(t, o) for t, o in zip(one.times, one.orders, strict=True)])
     changes = [*clock.resets, *_settings(one, places, carry, clock, occasions)]
     begin = min([clock.begin, *(times[:1]), *(d[1] for d in doses), *(c.time for c in changes)])
     end = max(times[-1] if len(times) else begin, begin) + 1.0
@@ -126,6 +126,14 @@ class _Clock:
         """The same, a moment later where something was observed before."""
         seen = any(t == time and o < order for t, o in self._observed)
         return self.at(time, order) + (SOON if seen else 0.0)
+
+    def seen(self, time: float, order: float) -> float:
+        """When something is observed: after a dose that was moved, if it stands below that."""
+        moved = any(
+            d.time == time and d.order < order and when > self.at(time, d.order)
+            for d, when, _ in self.doses
+        )
+        return self.at(time, order) + (SOON if moved else 0.0)
 
     def _steady(self, dose: Dose, count: int) -> None:
         """The doses before one at steady state."""

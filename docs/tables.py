@@ -144,9 +144,11 @@ def endpoints() -> str:
 
     from galenic.app.api import create_app
     from galenic.app.index import entries
+    from galenic.twin.security import OidcRules, Security
 
     session: Any = SimpleNamespace(services=entries, store=object(), runner=object())
-    paths = create_app(session, None).openapi()["paths"]
+    everything = Security(oidc=OidcRules("", ""))
+    paths = create_app(session, None, everything).openapi()["paths"]
     rows = [
         [
             method.upper(),

@@ -163,6 +163,7 @@ SETTINGS = {
     "[plant]": project.PLANT,
     "[server]": security.SERVER,
     "[access]": security.ACCESS,
+    "[access.oidc]": security.OIDC,
     "[[access.signature]]": security.SIGNATURE,
     "[[connection]]": ["name", "kind"],
     "[[twin.binding]]": project.BINDING,

@@ -301,6 +301,11 @@ class People:
             tx.ledger(Record(SIGN_IN, self._clock.now(), name, detail, name))
         return token
 
+    def refresh(self, token: str, until: int) -> None:
+        """Note that somebody has authenticated anew; good for one signature until then [ns]."""
+        with self._store.transaction() as tx:
+            self.sessions.note(tx, token, fresh=until)
+
     def change_own_password(self, name: str, old: str, new: str, origin: str = "") -> None:
         """Change the own password, knowing the old one; open sign-ins end."""
         self.check_password(name, old, origin, "password")

@@ -20,12 +20,17 @@ from galenic.app.api import (
     signing,
     twins,
 )
+from galenic.app.api import oidc as oidc_routes
 from galenic.app.api.access import Access
+from galenic.app.oidc import Provider
 from galenic.app.session import Session
 from galenic.app.signing import Desk
+from galenic.twin.security import Security
 
 
-def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
+def create_app(
+    session: Session, users: Any, security: Security | None = None, **options: Any
+) -> FastAPI:
     """The web application of a site.
 
     Parameters
@@ -34,6 +39,8 @@ def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
         Calls the services; its store and runner are the site's.
     users : People
         Who may sign in.
+    security : Security, optional
+        Provider of sign-ins and limits; those of the runner's project if left out.
     **options
         For FastAPI, as ``lifespan``.
 
@@ -42,6 +49,9 @@ def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
     FastAPI
         With ``state.session`` and ``state.access`` for pages.
     """
+    if security is None:
+        runner = session.runner
+        security = runner.project.security if runner is not None else Security()
     app = FastAPI(
         title="galenic",
         version=galenic.__version__,
@@ -54,9 +64,12 @@ def create_app(session: Session, users: Any, **options: Any) -> FastAPI:
     app.state.session = session
     app.state.access = Access(users)
     problems.install(app)
-    app.add_middleware(guard.Guard)
+    app.add_middleware(guard.Guard, largest=round(security.server.body_limit * 2**20))
     app.include_router(access.router(app.state.access))
     app.include_router(people.router(app.state.access))
+    app.state.oidc = Provider(security.oidc, users) if security.oidc is not None else None
+    if app.state.oidc is not None:
+        app.include_router(oidc_routes.router(app.state.oidc, app.state.access))
     app.include_router(calls.router(session))
     app.include_router(docs.router())
     if session.store is not None:

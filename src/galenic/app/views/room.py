@@ -12,6 +12,7 @@ from galenic.app.api.access import Access
 from galenic.app.jobs import Job
 from galenic.app.permissions import Caller, visible
 from galenic.app.session import Session
+from galenic.app.signing import Desk
 from galenic.app.views.feed import Feed
 
 TELLING = 30.0  # seconds that a command to a twin may take before the page goes on
@@ -25,6 +26,8 @@ class Room:
     def __init__(self, app: FastAPI) -> None:
         self.session: Session = app.state.session
         self.access: Access = app.state.access
+        self.desk: Desk | None = getattr(app.state, "desk", None)
+        self.provider: str | None = app.state.oidc.rules.issuer if app.state.oidc else None
         self.feed = Feed(self.runner, self.store) if self.runner is not None else None
 
     @property

@@ -43,13 +43,25 @@ window.galenic = {
     galenic.theme(next);
   },
   async signIn(form) {
-    const wrong = form.querySelector(".wrong");
+    const wrong = form.closest("main").querySelector(".wrong"), fields = form.elements;
+    const post = (path, body) => fetch(path, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
     wrong.textContent = "";
     try {
-      const answer = await fetch("/api/sign-in", {
-        method: "POST", headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ name: form.elements.name.value, password: form.elements.password.value }),
-      });
+      if (fields.fresh.value) {
+        const body = { name: fields.name.value, old: fields.password.value, new: fields.fresh.value };
+        const changed = await post("/api/password", body);
+        if (!changed.ok) {
+          const problem = await changed.json();
+          wrong.textContent = [problem.detail, problem.expected].filter(Boolean).join("; expected: ");
+          return;
+        }
+        fields.password.value = fields.fresh.value;
+        fields.fresh.value = "";
+      }
+      const body = { name: fields.name.value, password: fields.password.value, reason: fields.reason.value };
+      const answer = await post("/api/sign-in", body);
       if (answer.ok) {
         const next = new URLSearchParams(location.search).get("next") || "/";
         location.href = next.startsWith("/") && !next.startsWith("//") ? next : "/";
@@ -57,9 +69,16 @@ window.galenic = {
       }
       const problem = await answer.json();
       wrong.textContent = problem.detail || problem.title || "That did not work.";
+      const more = { PasswordExpired: "fresh", DataError: "more" }[problem.error];
+      if (more) {
+        const label = form.querySelector(`.${more}`);
+        label.hidden = false;
+        label.querySelector("input").focus();
+        return;
+      }
     } catch { wrong.textContent = "The server does not answer. Is it running?"; }
-    form.elements.password.value = "";
-    form.elements.password.focus();
+    fields.password.value = "";
+    fields.password.focus();
   },
   async signOut() { await fetch("/api/sign-out", { method: "POST" }); location.href = "/sign-in"; },
   // a chart as PNG or PDF: its colours as they are now, with title and note above it

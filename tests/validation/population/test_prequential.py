@@ -41,7 +41,7 @@ def simulated(problem: Problem, rng: np.random.Generator) -> Problem:
 @pytest.mark.slow
 def test_intervals_hold_what_they_say_where_the_truth_is_known(problem):
     rng = np.random.default_rng(7)
-    people = problem.records.individuals * 8
+    people = problem.records.individuals * 4
     many = problem.with_records(
         replace(problem.records, individuals=tuple(
             replace(one, id=f"{one.id}-{i}") for i, one in enumerate(people)))
@@ -51,7 +51,7 @@ def test_intervals_hold_what_they_say_where_the_truth_is_known(problem):
 
     inside = (found.observed >= found.lower) & (found.observed <= found.upper)
     cold = (found.observed >= found.population_lower) & (found.observed <= found.population_upper)
-    # 96 subjects; forecasts of one subject depend on each other, so a subject is the unit
+    # 48 subjects; forecasts of one subject depend on each other, so a subject is the unit
     ids = np.array(found.id)
     for hits in (inside, cold):
         means = np.array([hits[ids == name].mean() for name in dict.fromkeys(found.id)])

@@ -260,9 +260,10 @@ class Errors:
         return Linear(*found)
 
     def draw(self, course: Any, f: Array, s: Array, rng: np.random.Generator) -> Array:
-        """Simulated observations of all individuals; zero where there is none."""
+        """Simulated observations (..., n, T) of all individuals; zero where there is none."""
         drawn = np.zeros(f.shape)
         for e, (model, place) in enumerate(zip(self.models, self.slices, strict=True)):
             mine = course.mask & (course.endpoint == e)
-            drawn[mine] = model.draw(f[mine], s[place], rng)
+            given = f[..., mine]
+            drawn[..., mine] = model.draw(given.ravel(), s[place], rng).reshape(given.shape)
         return drawn

@@ -215,8 +215,8 @@ def _quantiles(
     moved = effects + np.einsum("nij,dnj->dni", root, z)
     who = np.tile(np.arange(n), DRAWS)
     f = course.predict(point.fixed, moved.reshape(-1, q), who, slopes=False).f
-    drawn = [errors.draw(course, one, point.sigma, rng) for one in f.reshape(DRAWS, n, -1)]
-    return np.asarray(np.quantile(np.array(drawn), bounds, axis=0))
+    drawn = errors.draw(course, f.reshape(DRAWS, n, -1), point.sigma, rng)
+    return np.asarray(np.quantile(drawn, bounds, axis=0))
 
 
 @dataclass(frozen=True, eq=False)

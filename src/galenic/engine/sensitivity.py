@@ -20,7 +20,7 @@ from galenic.engine.integrate import quiet
 from galenic.engine.march import March, Reset, Sampled, Travelled
 from galenic.engine.timeline import Change
 from galenic.engine.trajectory import Series
-from galenic.errors import ModelError, UnknownName
+from galenic.errors import DataError, ModelError, UnknownName
 from galenic.units import unit
 
 Array = npt.NDArray[np.float64]
@@ -136,6 +136,41 @@ class Response:
         seed = np.asarray(weights, dtype=float).reshape(-1, 1)
         with quiet():
             return np.array(self.function.reverse(1)(self.point, 0, seed)).ravel()
+
+    def hessian_product(self, weights: Any, direction: Any) -> Array:
+        """The Hessian of sum(weights * outputs) times a direction, without forming the Hessian.
+
+        Parameters
+        ----------
+        weights : array (time, output)
+            As for ``gradient``.
+        direction : array (wrt,) [SI]
+            What the Hessian is multiplied by.
+
+        Returns
+        -------
+        array (wrt,)
+            By one forward sweep over the adjoint one; event times are differentiated too.
+        """
+        weighted = np.asarray(weights, dtype=float).ravel()
+        along = np.asarray(direction, dtype=float).ravel()
+        if len(along) != len(self.wrt):
+            raise DataError(
+                f"a direction with {len(along)} elements",
+                expected=f"one for each of {', '.join(self.wrt)}",
+            )
+        with quiet():
+            return np.array(self._curved(self.point, weighted, along)).ravel()
+
+    @cached_property
+    def _curved(self) -> ca.Function:
+        """(theta, weights, direction) -> d/dtheta of the gradient, along the direction."""
+        theta = ca.MX.sym("theta", len(self.wrt))
+        weights = ca.MX.sym("weights", self.function.size1_out(0))
+        direction = ca.MX.sym("direction", len(self.wrt))
+        slope = ca.gradient(ca.dot(weights, self.function(theta)), theta)
+        along = ca.jtimes(slope, theta, direction)
+        return ca.Function("curved", [theta, weights, direction], [along])
 
     def _forward(self) -> Array:
         n = len(self.wrt)

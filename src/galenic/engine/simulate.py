@@ -169,6 +169,7 @@ class Simulator:
         executor: Any = None,
         workers: int | None = None,
         progress: bool | Callable[[float, str], None] = False,
+        wrt: Sequence[Any] = (),
     ) -> Trajectories:
         """Simulate many individuals.
 
@@ -209,6 +210,11 @@ class Simulator:
             Threads of this process; all cores if left out.
         progress : bool or callable
             True shows a bar; a callable gets (share, text). What it raises stops the run.
+        wrt : sequence of paths
+            Derivatives of all outputs by these as well, in the same kernel: parameters, states
+            (their start values), inputs (a constant added over the whole run), and
+            ``"dose(depot)"`` (a factor of all doses to it). ``sensitivity(output, by)`` of the
+            result gives them; as outputs they are called ``"d C / d CL"``.
 
         Returns
         -------
@@ -222,7 +228,7 @@ class Simulator:
             self,
             Request(
                 experiment, table, outputs, samples, values, rtol, atol, method, accuracy,
-                keep, summaries, dtype, executor, workers, progress,
+                keep, summaries, dtype, executor, workers, progress, wrt,
             ),
         )  # fmt: skip
 

@@ -137,6 +137,13 @@ class Timeline:
             base[span.index] += weight * span.value
         return base, slope
 
+    def through_inputs(self, time: float) -> Array:
+        """What doses add to inputs [SI] at ``time``; ``inputs`` contains it."""
+        added = np.zeros(self.compiled.nu)
+        for span in self._active(time, "input"):
+            added[span.index] += span.value
+        return added
+
     def rates(self, time: float) -> Array:
         """Rates [SI/s] that infusions add to states at ``time``."""
         rate = np.zeros(self.compiled.nx)

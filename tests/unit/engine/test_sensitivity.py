@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from galenic.engine import Experiment, Simulator
-from galenic.errors import ModelError, UnknownName
+from galenic.errors import DataError, ModelError, UnknownName
 
 from .systems import ball, circle, decay, driven, thermostat, two_compartment
 
@@ -55,6 +55,34 @@ def test_decay_has_the_derivatives_of_the_formula(method):
     assert found["c", "k"].unit.text == "(mol/L)/(1/min)"
     assert_allclose(found["c", "k"][1], -2 * np.exp(-0.2), rtol=1e-6)
     assert_allclose(found.relative("c", "k"), -k * t, atol=1e-6)
+
+
+def test_products_with_the_hessian_agree_with_differences_of_gradients():
+    """Doses, bounces that move, an algebraic quantity."""
+    cases = [
+        (two_compartment(), Experiment().dose("depot", "100 mg"), ["CL", "V1"], ["C"]),
+        (ball(), None, ["g", "e", "h0"], ["h", "v"]),
+        (circle(), None, ["y"], ["z"]),
+    ]
+    for model, experiment, wrt, outputs in cases:
+        times = [0.7, 1.1] if experiment is None else ["1 h", "5 h"]
+        response = Simulator(model).response(experiment, wrt, outputs, times=times, rtol=1e-11)
+        weights = np.arange(1.0, 1 + 2 * len(outputs)).reshape(2, -1)
+        direction = response.point * np.linspace(1.0, 0.5, len(response.wrt))
+
+        found = response.hessian_product(weights, direction)
+
+        gradients = []
+        for sign in (1, -1):
+            moved = Simulator(model).response(experiment, wrt, outputs, times=times, rtol=1e-11)
+            moved.function  # noqa: B018  recorded at the point, before it moves
+            moved.point = response.point + sign * 1e-5 * direction
+            gradients.append(moved.gradient(weights))
+        expected = (gradients[0] - gradients[1]) / 2e-5
+        assert_allclose(found, expected, rtol=2e-5, atol=1e-7 * np.abs(expected).max())
+
+    with pytest.raises(DataError, match="direction with 3 elements"):
+        response.hessian_product(weights, [1.0, 2.0, 3.0])
 
 
 def test_doses_infusions_and_a_constant_input_pass_through():

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from galenic.engine.batch.plan import Block, Method, Plan
 from galenic.engine.integrate import Integrators, Leg
+from galenic.engine.march import March
+from galenic.engine.sensitivity import Response
 from galenic.engine.simulate import Simulator
 from galenic.engine.timeline import Timeline
 from galenic.errors import GalenicError, SolveError
@@ -42,12 +44,16 @@ class Status(IntEnum):
 
 @dataclass(eq=False)
 class Solved:
-    """Values (m, n_times, n_outputs) in SI, status, steps taken and rejected, reasons by row."""
+    """Values (m, n_times, n_outputs) in SI, status, steps taken and rejected, reasons by row.
+
+    ``doubtful`` counts where a state event may have been passed over.
+    """
 
     values: Array
     status: npt.NDArray[np.uint8]
     accepted: npt.NDArray[np.int64]
     rejected: npt.NDArray[np.int64]
+    doubtful: npt.NDArray[np.int64]
     reasons: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -56,7 +62,7 @@ class Solved:
         shape = (count, len(plan.frame.times), len(plan.frame.columns))
         zeros = np.zeros(count, np.int64)
         failed = np.full(count, Status.FAILED, np.uint8)
-        return cls(np.full(shape, np.nan), failed, zeros, zeros.copy())
+        return cls(np.full(shape, np.nan), failed, zeros, zeros.copy(), zeros.copy())
 
     def put(self, rows: Any, other: Solved) -> None:
         """Take the rows over from another solution; the work adds up."""
@@ -64,6 +70,7 @@ class Solved:
         self.status[rows] = other.status
         self.accepted[rows] += other.accepted
         self.rejected[rows] += other.rejected
+        self.doubtful[rows] = other.doubtful
         for place, row in enumerate(rows):
             self.reasons.pop(int(row), None)
             if place in other.reasons:
@@ -106,7 +113,7 @@ class Single:
                 Timeline(compiled, experiment) for experiment in plan.schedules.experiments
             ]
         self.place = {time: i for i, time in enumerate(plan.frame.times)}
-        self.paths = [column.path for column in plan.frame.columns]
+        self.paths = list(plan.outputs)
 
     def solve(self, block: Block, method: Method) -> Solved:
         """The individuals of a block, one after the other."""
@@ -133,6 +140,9 @@ class Single:
         timeline = self.timelines[block.schedule[row]]
         march = self.simulator.march_from(timeline, p, u, starts, None, method.rtol, method.atol)
         samples = list(self.plan.frame.times)
+        if self.plan.wrt:
+            self._differentiate(solved, row, march, samples)
+            return
         march.advance(samples[-1], samples)
         found = self.simulator.trajectory(march, self.paths)
         reached = [i for i, time in enumerate(found.times) if time in self.place]
@@ -145,6 +155,16 @@ class Single:
             solved.values[row] = np.nan
             solved.status[row] = Status.FAILED
             solved.reasons[row] = "an output is not a number"
+
+    def _differentiate(self, solved: Solved, row: int, march: March, samples: list[float]) -> None:
+        """Outputs and derivatives of one individual from the replay of its run."""
+        if any(by.kind == "dose" for by in self.plan.wrt):
+            raise SolveError("derivatives by doses outside of kernels", where=self.plan.system.name)
+        wrt = [by.path for by in self.plan.wrt]
+        found = Response(march, wrt, self.paths, samples).sensitivity()
+        slopes = found.values.transpose(0, 2, 1).reshape(len(samples), -1)
+        solved.values[row] = np.hstack([found.nominal, slopes])
+        solved.status[row] = Status.SOLVED
 
 
 class _Counting(Integrators):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.engine.batch.backend import CASADI, EXACT, SINGLE, Solved, Status, vectors
+from galenic.engine.batch.derivatives import By, Derivatives
 from galenic.engine.batch.plan import Block, Method, Plan
 from galenic.engine.compile import compile_system
 from galenic.engine.timeline import Change, Timeline
@@ -33,27 +34,35 @@ _REASONS = {
     "ALGEBRAIC": "no consistent algebraic values",
     "CHATTERING": "an event fires without end",
 }
-Content = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-_problems: OrderedDict[Content, Problem] = OrderedDict()
+Content = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[By, ...]]
+_problems: OrderedDict[Content, Derivatives] = OrderedDict()
 _kernels: OrderedDict[tuple[Content, str], Kernel] = OrderedDict()
 _making = RLock()
 
 
 def content(plan: Plan) -> Content:
     """What the machine code of a plan depends on."""
-    outputs = tuple(column.path for column in plan.frame.columns)
-    return (plan.system.identity, outputs, plan.schedules.ramped, plan.schedules.infused)
+    schedules = plan.schedules
+    return (plan.system.identity, plan.outputs, schedules.ramped, schedules.infused, plan.wrt)
 
 
 def problem(plan: Plan) -> Problem:
     """The kernel problem of a plan: outputs, inputs that ramp, states that are infused."""
+    made = derivatives(plan)
+    return made.problem if plan.wrt else made.base
+
+
+def derivatives(plan: Plan) -> Derivatives:
+    """The kernel problem of a plan without, and with, the derivatives it asks for."""
     from galenic.engine.native import Problem
 
     with CASADI, _making:
         key = content(plan)
         if key not in _problems:
-            _, outputs, ramped, infused = key
-            _problems[key] = Problem.of_system(plan.system, outputs, ramped, infused)
+            _, outputs, ramped, infused, wrt = key
+            varied = [by.slot for by in wrt]
+            base = Problem.of_system(plan.system, outputs, ramped, infused, varied)
+            _problems[key] = Derivatives(base, wrt)
             while len(_problems) > _KEPT:
                 _problems.popitem(last=False)
         _problems.move_to_end(key)
@@ -105,7 +114,8 @@ def machine(plan: Plan) -> dict[str, Any]:
 class Rows:
     """The events of all schedules: number ``s`` has ``length[s]`` rows, from ``first[s]`` on.
 
-    The value of a row is ``value + share * theta[of]`` where ``of`` is not negative. ``theta``
+    The value of a row is ``value + share * theta[of]`` where ``of`` is not negative, multiplied by
+    the element ``factor`` of theta where that is not negative. ``theta``
     holds the runtime parameters that a schedule changes before its start, by its number.
     """
 
@@ -115,6 +125,7 @@ class Rows:
     value: Array
     share: Array
     of: Indices
+    factor: Indices
     first: Indices
     length: Indices
     theta: dict[int, list[tuple[int, float]]]
@@ -123,13 +134,13 @@ class Rows:
     def of_writers(cls, writers: Sequence[_Writer]) -> Rows:
         """The rows that writers found, one after the other."""
         found = [row for writer in writers for row in writer.found]
-        columns = list(zip(*found, strict=True)) or [()] * 6
+        columns = list(zip(*found, strict=True)) or [()] * 7
         times, values, shares = (np.array(columns[k], np.float64) for k in (0, 3, 4))
-        kinds, indices, of = (np.array(columns[k], np.int64) for k in (1, 2, 5))
+        kinds, indices, of, factors = (np.array(columns[k], np.int64) for k in (1, 2, 5, 6))
         length = np.array([len(writer.found) for writer in writers], np.int64)
         theta = {number: writer.theta for number, writer in enumerate(writers) if writer.theta}
         first = np.cumsum(length) - length
-        return cls(times, kinds, indices, values, shares, of, first, length, theta)
+        return cls(times, kinds, indices, values, shares, of, factors, first, length, theta)
 
     @cached_property
     def is_common(self) -> bool:
@@ -148,6 +159,7 @@ class Lanes:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.derivatives = derivatives(plan)
         self.problem = problem(plan)
         self.compiled = compile_system(plan.system)
         with CASADI:
@@ -185,6 +197,7 @@ class Lanes:
         else:
             solved.values[rows] = outcome.values
         solved.accepted[rows], solved.rejected[rows] = outcome.accepted, outcome.rejected
+        solved.doubtful[rows] = outcome.doubtful
         good = Ended.good(outcome.status)
         ended = outcome.status == Ended.ENDED
         solved.status[rows] = np.where(
@@ -240,7 +253,7 @@ class Lanes:
     def _states(self, block: Block, theta: Array, always: bool = False) -> Array | None:
         """Start values (m, n) where any are given; None leaves them to the kernel."""
         columns = [(k, place) for k, place in enumerate(self.plan.places) if place.kind in _OFFSETS]
-        if not (columns or self.plan.starts or always):
+        if not (columns or self.plan.starts or always or self.plan.wrt):
             return None
         compiled = self.compiled
         layout = self.problem.layout
@@ -253,7 +266,13 @@ class Lanes:
             states[:, i + _OFFSETS[kind] * compiled.nx] = value
         for k, place in columns:
             states[:, place.index + _OFFSETS[place.kind] * compiled.nx] = block.columns[:, k]
-        return states
+        if not self.plan.wrt:
+            return states
+        given = np.zeros(compiled.nx, bool)
+        given[[i for kind, i, _ in self.plan.starts if kind == "state"]] = True
+        given[[place.index for _, place in columns if place.kind == "state"]] = True
+        with CASADI:
+            return self.derivatives.start(states, theta, given)
 
     def _events(self, block: Block, theta: Array) -> Events | None:
         """The schedules of the individuals: stored once where all get the same."""
@@ -263,7 +282,10 @@ class Lanes:
         if not len(rows.time):
             return None
         if rows.is_common:
-            return Events.shared(len(block), rows.time, rows.kind, rows.index, rows.value)
+            events = Events.shared(
+                len(block), rows.time, rows.kind, rows.index, rows.value, rows.factor
+            )
+            return self._differentiated(events)
         length = rows.length[block.schedule]
         offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
         places = np.arange(offsets[-1]) + np.repeat(
@@ -273,7 +295,20 @@ class Lanes:
         value, of = rows.value[places], rows.of[places]
         own = of >= 0
         value[own] += rows.share[places][own] * theta[who[own], of[own]]
-        return Events(offsets, rows.time[places], rows.kind[places], rows.index[places], value)
+        return self._differentiated(
+            Events(
+                offsets, rows.time[places], rows.kind[places], rows.index[places], value,
+                rows.factor[places],
+            )
+        )  # fmt: skip
+
+    def _differentiated(self, events: Events) -> Events:
+        """With what the events do to derivatives."""
+        from galenic.engine.native import sensitive_events
+
+        if not self.plan.wrt:
+            return events
+        return sensitive_events(events, self.derivatives.base, self.derivatives.places)
 
 
 _OFFSETS = {"state": 0, "algebraic": 1}
@@ -295,7 +330,7 @@ class _Writer:
             | {s.index for s in timeline.spans if s.kind in ("input", "ramp")}
         )
         self.infused = sorted({s.index for s in timeline.spans if s.kind == "state"})
-        self.found: list[tuple[float, int, int, float, float, int]] = []  # as in Rows
+        self.found: list[tuple[float, int, int, float, float, int, int]] = []  # as in Rows
         self.theta = [
             (self.layout["parameter", self.compiled.system.parameters[c.index].path], c.value)
             for c in timeline.at(0.0)
@@ -320,7 +355,9 @@ class _Writer:
         if change.kind == "state":
             self._put(time, "SET", change.index, change.value)
         elif change.kind == "add":
-            self._put(time, "ADD", change.index, change.value)
+            path = self.compiled.system.states[change.index].path
+            factor = self.layout.get(("dose", path), -1)
+            self._put(time, "ADD", change.index, change.value, factor=factor)
         elif change.kind == "parameter":
             path = self.compiled.system.parameters[change.index].path
             self._put(time, "THETA", self.layout["parameter", path], change.value)
@@ -329,9 +366,13 @@ class _Writer:
         """Levels and slopes of inputs and rates into states from this time on."""
         base, slope = self.timeline.inputs(time, np.zeros(len(self.inputs)))
         share, rise = self.timeline.shares(time)
+        dosed = self.timeline.through_inputs(time)
         for i in self.touched:
             path = self.inputs[i].path
             own = self.layout["input", path]
+            if ("given", path) in self.layout:
+                self._put(time, "THETA", self.layout["given", path], dosed[i])
+                base[i] -= dosed[i]
             self._put(time, "THETA", own, base[i], share[i], own)
             if ("slope", path) in self.layout:
                 self._put(time, "THETA", self.layout["slope", path], slope[i], rise[i], own)
@@ -342,7 +383,15 @@ class _Writer:
             self._put(time, "THETA", self.layout["rate", path], rates[i])
 
     def _put(
-        self, time: float, kind: str, index: int, value: float, share: float = 0.0, of: int = -1
+        self,
+        time: float,
+        kind: str,
+        index: int,
+        value: float,
+        share: float = 0.0,
+        of: int = -1,
+        factor: int = -1,
     ) -> None:
         of = of if share != 0.0 else -1
-        self.found.append((time, self.kinds[kind], index, float(value), float(share), of))
+        row = (time, self.kinds[kind], index, float(value), float(share), of, factor)
+        self.found.append(row)

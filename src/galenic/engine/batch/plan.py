@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from galenic.engine.batch.derivatives import By
 from galenic.engine.batch.individuals import Individuals, Place
 from galenic.engine.batch.summaries import Frame, Summary
 from galenic.engine.compile import compile_system
@@ -101,6 +102,8 @@ class Plan:
         Whether the values come back, or the summaries alone.
     summaries : tuple of Summary
         Gathered on the way.
+    wrt : tuple of By
+        By what is differentiated; the derivatives are the last columns of the frame.
     """
 
     system: System
@@ -115,6 +118,12 @@ class Plan:
     dtype: str = "float64"
     keep: bool = True
     summaries: tuple[Summary, ...] = ()
+    wrt: tuple[By, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The paths of the outputs without derivatives."""
+        return tuple(column.path for column in self.frame.columns[: len(self.picks)])
 
     @cached_property
     def identity(self) -> str:
@@ -131,6 +140,7 @@ class Plan:
             "methods": [str(method) for method in self.methods],
             "atol": [method.atol for method in self.methods],
             "dtype": self.dtype,
+            "wrt": [[by.kind, by.index] for by in self.wrt],
         }
         return content_hash(canonical_json(facts))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from galenic.engine.batch.accuracy import Accuracy
 from galenic.engine.batch.backend import Status
+from galenic.engine.batch.derivatives import name
 from galenic.engine.batch.individuals import Individuals
 from galenic.engine.batch.pilot import Choice
 from galenic.engine.batch.plan import Method
@@ -64,6 +65,9 @@ class Trajectories:
         Place of the method that solved it in ``record.methods``; above 0 it fell back.
     accepted, rejected : array (n,)
         Steps of the integrator.
+    doubtful : array (n,)
+        In how many places of its run a state event may have been passed over: where a trigger
+        touches zero and it could not be shown that it does not cross.
     reasons : mapping
         Why individuals failed, by their number.
     summaries : mapping of name to xarray Dataset
@@ -90,6 +94,7 @@ class Trajectories:
         self.individuals = individuals
         self.status, self.method = work["status"], work["method"]
         self.accepted, self.rejected = work["accepted"], work["rejected"]
+        self.doubtful = work["doubtful"]
         self.reasons = dict(reasons)
         self.summaries = dict(summaries)
         self.record = record
@@ -130,6 +135,13 @@ class Trajectories:
         place = self.frame.place(path)
         column = self.columns[place]
         return self.array[:, :, place].assign_attrs(unit=column.unit.text, meaning=column.meaning)
+
+    def sensitivity(self, output: Any, by: Any) -> xr.DataArray:
+        """The derivative (individual, time) of an output by a quantity of ``wrt``, with its unit.
+
+        The same as ``self["d C / d CL"]``.
+        """
+        return self[name(str(output), str(by))]
 
     @cached_property
     def array(self) -> xr.DataArray:
@@ -243,6 +255,7 @@ class Trajectories:
             "method": names[self.method],
             "accepted": self.accepted,
             "rejected": self.rejected,
+            "doubtful": self.doubtful,
         }
         frame = pd.DataFrame(data, index=pd.RangeIndex(len(self), name="individual"))
         frame.attrs["units"] = units

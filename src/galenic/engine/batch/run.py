@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from galenic.engine.batch.accuracy import Accuracy, held
 from galenic.engine.batch.backend import EXACT, SINGLE
+from galenic.engine.batch.derivatives import chosen, with_derivatives
 from galenic.engine.batch.individuals import Individuals
 from galenic.engine.batch.lanes import is_linear, machine, obstacle
 from galenic.engine.batch.pilot import STAGES, Choice, choose
@@ -60,6 +61,7 @@ class Request:
     executor: Any
     workers: int | None
     progress: bool | Report
+    wrt: Sequence[Any] = ()
 
 
 def run_many(simulator: Simulator, request: Request) -> Trajectories:
@@ -113,6 +115,8 @@ def _plan(
     p, u, starts = simulator.given(request.values or {})
     _check_complete(simulator, individuals, p, u)
     frame, picks = _frame(simulator, request, len(individuals))
+    wrt = chosen(compiled, request.wrt)
+    frame = with_derivatives(frame, wrt)
     summaries = request.summaries
     if summaries is None:
         summaries = () if request.keep is True else (Moments(), Quantiles())
@@ -128,7 +132,7 @@ def _plan(
         simulator.system, schedules, frame, picks, individuals.places, p, u,
         tuple((kind, i, value) for (kind, i), value in starts.items()),
         (Method(name, request.rtol, request.atol),),
-        request.dtype, request.keep is not False, tuple(summaries),
+        request.dtype, request.keep is not False, tuple(summaries), wrt,
     )  # fmt: skip
 
 
@@ -229,6 +233,7 @@ class _Gathering:
             "method": np.empty(count, np.uint8),
             "accepted": np.empty(count, np.int64),
             "rejected": np.empty(count, np.int64),
+            "doubtful": np.empty(count, np.int64),
         }
         reasons: dict[int, str] = {}
         parts: list[Any] = []
@@ -246,6 +251,13 @@ class _Gathering:
             plan.system.name, plan.identity, plan.methods, self.choice, rows, machine(plan),
             spread.again,
         )  # fmt: skip
+        doubted = np.flatnonzero(work["doubtful"])
+        if len(doubted):
+            log.warning(
+                "%s: a trigger of a state event touches zero, or may have crossed it and come "
+                "back, in %d of %d individuals, the first is %d",
+                plan.system.name, len(doubted), count, doubted[0],
+            )  # fmt: skip
         path = None if isinstance(request.keep, bool) else Path(request.keep)
         return Trajectories(
             plan.frame, store.close(), self.individuals, work, reasons, self._labelled(parts),

@@ -28,6 +28,7 @@ class Answer:
     method: npt.NDArray[np.uint8]
     accepted: npt.NDArray[np.int64]
     rejected: npt.NDArray[np.int64]
+    doubtful: npt.NDArray[np.int64]
     reasons: dict[int, str]
 
     def __len__(self) -> int:
@@ -53,6 +54,7 @@ def solve_block(plan: Plan, block: Block) -> Answer:
         method,
         solved.accepted,
         solved.rejected,
+        solved.doubtful,
         {
             block.first + row: text
             for row, text in solved.reasons.items()

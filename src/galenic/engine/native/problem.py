@@ -62,6 +62,7 @@ class Problem:
         outputs: Sequence[Any],
         ramped: Sequence[Any] = (),
         infused: Sequence[Any] = (),
+        varied: Sequence[Slot] = (),
     ) -> Problem:
         """The kernel problem of a flattened model.
 
@@ -75,9 +76,14 @@ class Problem:
             Inputs that move as ``level + slope (t - since)``.
         infused : sequence of paths
             States that get a constant rate [unit of the state in SI, per s].
+        varied : sequence of (kind, path)
+            More elements of theta, for derivatives: ``shift`` is added to an input, ``dose`` is a
+            factor of the rate into a state or, with an element ``given``, through an input;
+            ``start`` and doses at once are left to who runs the kernel.
         """
         system.require_no_delays("a population kernel")
         slots = _slots(system, ramped, infused)
+        slots += [slot for slot in _varied(system, varied) if slot not in slots]
         layout = {slot: i for i, (slot, _) in enumerate(slots)}
         theta = ca.SX.sym("theta", len(slots))
         p = _column([theta[layout["parameter", e.path]] for e in system.parameters])
@@ -92,7 +98,8 @@ class Problem:
         x0 = _evaluate(system, [system.p], [system.x0], [p])[0]
         rate = ca.SX(len(system.states), 1)
         for path in infused:
-            rate[system.index(path)[1]] = theta[layout["rate", str(path)]]
+            share = theta[layout["dose", str(path)]] if ("dose", str(path)) in layout else 1.0
+            rate[system.index(path)[1]] = theta[layout["rate", str(path)]] * share
         entries = system.states + system.algebraics
         after = [ca.vertcat(one, system.z) for one in rest[: len(rules)]]
         return cls(
@@ -201,6 +208,19 @@ def _slots(
     return rows
 
 
+def _varied(system: System, varied: Sequence[Slot]) -> list[tuple[Slot, float]]:
+    """Elements of theta for derivatives, and their values: none that changes a run."""
+    rows: list[tuple[Slot, float]] = []
+    for kind, path in varied:
+        if kind == "dose":
+            rows.append(((kind, path), 1.0))
+            if system.index(path)[0] == "input":
+                rows.append((("given", path), 0.0))
+        elif kind != "parameter":
+            rows.append(((kind, path), 0.0))
+    return rows
+
+
 def _of_kind(system: System, path: Any, kind: str) -> None:
     if system.index(path)[0] != kind:
         known = [e.path for e in system.entries() if e.kind == kind]
@@ -209,6 +229,10 @@ def _of_kind(system: System, path: Any, kind: str) -> None:
 
 def _input(system: System, theta: ca.SX, layout: Mapping[Slot, int], path: str) -> ca.SX:
     level = theta[layout["input", path]]
+    if ("shift", path) in layout:
+        level = level + theta[layout["shift", path]]
+    if ("given", path) in layout:
+        level = level + theta[layout["given", path]] * theta[layout["dose", path]]
     if ("slope", path) not in layout:
         return level
     slope, since = theta[layout["slope", path]], theta[layout["since", path]]

@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import json
 import re
+import sqlite3
 import struct
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlparse
@@ -38,6 +39,7 @@ from galenic.connect.opcua.server import TagServer
 from galenic.connect.reconnect import Backoff
 from galenic.connect.relay import TcpRelay
 from galenic.connect.replay import ReplayConnector
+from galenic.connect.table import TableConnector
 from galenic.records import open_site
 from galenic.signals import Quality, Sample
 from galenic.stages.supply.repository import Repository
@@ -345,6 +347,46 @@ def epcis(folder):
     return rig
 
 
+def table(folder):
+    """Rows of a table that somebody else writes; the same reading may be entered twice."""
+
+    @asynccontextmanager
+    async def rig(queue: int) -> AsyncIterator[Rig]:
+        path = folder / f"{uuid.uuid4().hex[:8]}.db"
+        given = samples()
+        given[4] = dataclasses.replace(given[4], status=0x40000000)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE h (id INTEGER PRIMARY KEY, t, force, q)")
+        mapping = CsvMapping(
+            "t", {"force": CsvColumn("Press.MainForce", "kN")}, format="unix_ns", quality="q",
+            qualities={"good": "good", "doubt": "uncertain"},
+        )  # fmt: skip
+        connector = TableConnector(
+            path, "h", "id", mapping, period=0.05, timeout=2.0, queue=queue,
+            backoff=Backoff(first=0.05, cap=0.2),
+        )  # fmt: skip
+
+        def feed() -> None:
+            rows = [(s.source_time, s.value, "doubt" if s.status else "good") for s in given]
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.executemany("INSERT INTO h (t, force, q) VALUES (?, ?, ?)", rows)
+
+        def lose() -> None:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("ALTER TABLE h RENAME TO away")
+
+        def mend() -> None:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("ALTER TABLE away RENAME TO h")
+
+        yield Rig(
+            connector, given, called(feed), refused=("Press.MainForce", 1.0, "kN"),
+            lose=called(lose), mend=called(mend), bounded=False,
+        )  # fmt: skip
+
+    return rig
+
+
 def called(function: Callable[[], object]):
     """``function`` as a coroutine function."""
 
@@ -354,7 +396,7 @@ def called(function: Callable[[], object]):
     return step
 
 
-KINDS = ["memory", "replay", "opcua", "files", "sparkplug", "mqtt", "modbus", "epcis"]
+KINDS = ["memory", "replay", "opcua", "files", "sparkplug", "mqtt", "modbus", "epcis", "table"]
 
 
 @pytest.fixture
@@ -372,6 +414,7 @@ def factory(request, server, tmp_path):
             "opcua": opcua(server),
             "files": files(tmp_path),
             "epcis": epcis(tmp_path),
+            "table": table(tmp_path),
         }[kind]
 
     return made

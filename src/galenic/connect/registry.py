@@ -20,6 +20,7 @@ BUILT_IN = {
     "opcua": "galenic.connect.opcua.client:OpcUaConnector",
     "files": "galenic.connect.files:CsvFolder",
     "modbus": "galenic.connect.modbus.client:ModbusConnector",
+    "table": "galenic.connect.table.client:TableConnector",
     "mqtt": "galenic.connect.mqtt.topics:MqttConnector",
     "sparkplug": "galenic.connect.mqtt.host:SparkplugHost",
 }

@@ -137,16 +137,22 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of an earlier life of the same source."""
+        for kind in {kind for count in other.tags.values() for kind in count.numbers}:
+            self.take(other, kind)
+
+    def take(self, other: Tally, kind: str) -> None:
+        """Add the counts of one kind."""
         for tag, count in other.tags.items():
+            if not count.numbers.get(kind):
+                continue
             mine = self.tags.setdefault(tag, Count())
-            for kind, number in count.numbers.items():
-                mine.numbers[kind] = mine.numbers.get(kind, 0) + number
-            for kind, reasons in count.reasons.items():
-                for words, reason in reasons.items():
-                    known = mine.reasons.setdefault(kind, {}).setdefault(words, Reason())
-                    newer = reason if reason.time >= known.time else known
-                    known.count += reason.count
-                    known.example, known.time = newer.example, newer.time
+            mine.numbers[kind] = mine.numbers.get(kind, 0) + count.numbers[kind]
+            self.changed = True
+            for words, reason in count.reasons.get(kind, {}).items():
+                known = mine.reasons.setdefault(kind, {}).setdefault(words, Reason())
+                newer = reason if reason.time >= known.time else known
+                known.count += reason.count
+                known.example, known.time = newer.example, newer.time
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -87,6 +87,8 @@ def _paths(spec: ConnectionSpec, key: str, given: Any) -> Any:
     where = f"connection {spec.name}, {key}"
     if isinstance(given, list | tuple):
         return [_paths(spec, key, one) for one in given]
+    if isinstance(given, str) and "://" in given:
+        return given  # an address
     path = beside(spec.folder, given, where)
     if key in FILES and not Path(path).is_file():
         raise DataError(

@@ -183,7 +183,8 @@ def call(entry: ServiceEntry, arguments: Mapping[str, Any], choices: Mapping[str
 
     quiet = choices["json"]
     own = names_file(entry, arguments) or bool(choices["models"])
-    with door(choices["project"], choices["models"], here=own) as session:
+    acts = entry.effect == "act"
+    with door(choices["project"], choices["models"], here=own, writing=acts) as session:
         with progress(entry.title, quiet=quiet) as report:
             result: Result = session(entry.full_name, arguments, report)
     written = write_outputs(result, choices["plot"], choices["csv"], choices["out"])

@@ -37,10 +37,17 @@ def site_folder(project: str) -> Path:
 
 
 @contextmanager
-def door(project: str | None, models: Sequence[str] = (), *, here: bool = False) -> Iterator[Call]:
+def door(
+    project: str | None,
+    models: Sequence[str] = (),
+    *,
+    here: bool = False,
+    writing: bool = False,
+) -> Iterator[Call]:
     """A function that calls services: through the server where one runs, else in this process.
 
-    ``here`` keeps the call in this process, because it needs files of models.
+    ``here`` keeps the call in this process, because it needs files of models. ``writing`` opens the
+    records for a service that changes them, where no server runs that would do it.
     """
     from galenic.app.client import Client
 
@@ -50,12 +57,12 @@ def door(project: str | None, models: Sequence[str] = (), *, here: bool = False)
         with client:
             yield client.call
         return
-    with _local(folder, models) as call:
+    with _local(folder, models, writing) as call:
         yield call
 
 
 @contextmanager
-def _local(folder: Path | None, models: Sequence[str]) -> Iterator[Call]:
+def _local(folder: Path | None, models: Sequence[str], writing: bool) -> Iterator[Call]:
     from galenic.app.permissions import local_caller
     from galenic.app.session import Session
 
@@ -63,7 +70,7 @@ def _local(folder: Path | None, models: Sequence[str]) -> Iterator[Call]:
     if folder is not None:
         from galenic.records import open_site
 
-        store = open_site(folder, readonly=True) if folder.is_dir() else None
+        store = open_site(folder, readonly=not writing) if folder.is_dir() else None
     session = Session(store, models=models)
 
     def call(name: str, arguments: Mapping[str, Any], report: Report) -> Result:

@@ -23,7 +23,9 @@ from galenic.connect.connector import (
     require_tags,
 )
 from galenic.connect.files.mapping import CsvMapping
-from galenic.connect.files.reader import CsvReader, Rejected
+from galenic.connect.files.reader import CsvReader
+from galenic.connect.files.rows import Rejected
+from galenic.connect.tally import Tally
 from galenic.errors import ConnectionLost, GalenicError
 from galenic.signals import Quality, Receipt, Sample
 
@@ -89,6 +91,7 @@ class CsvFolder:
         self.clock = clock or SystemClock()
         self.name = name
         self.rejected: deque[Rejected] = deque(maxlen=MOST_REJECTED)
+        self.tally = Tally()
         self._rejections = 0
         self._checked: dict[Path, int] = {}
         self._broken: dict[Path, str] = {}
@@ -224,6 +227,9 @@ class CsvFolder:
         self._checked[path] = max(known, progress.rows)
         self.rejected.extend(new)
         self._rejections += len(new)
+        for kind in ("rejected", "guessed", "converted") if progress.rows > known else ():
+            self.tally.take(progress.reader.tally, kind)
+        progress.reader.tally = Tally()
 
     def _set(self, connected: bool, reason: str) -> None:
         if connected != self._connected:

@@ -10,16 +10,19 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from galenic.connect.connector import TagInfo
-from galenic.errors import DataError, UnknownName
+from galenic.errors import DataError, UnitError, UnknownName
 from galenic.signals import Quality
+from galenic.units import unit
 
+GUESSES = ("decimal",)
 EPOCH_FORMATS = {"unix": 1_000_000_000, "unix_ms": 1_000_000, "unix_us": 1_000, "unix_ns": 1}
 
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """One column: the tag it becomes, its unit and type.
+    """One column, or one name in a long table: the tag it becomes, its unit and type.
 
+    ``to`` is the unit in which samples are made, ``unit`` (as it stands there) if left out.
     ``bad`` lists texts that mark a bad value, as ``-999`` of a logger; the sample is kept with
     quality bad. ``true`` lists the texts that mean true for a bool.
     """
@@ -31,11 +34,27 @@ class CsvColumn:
     bad: tuple[str, ...] = ()
     true: tuple[str, ...] = ("1", "true", "TRUE", "True", "on", "ON", "yes")
     false: tuple[str, ...] = ("0", "false", "FALSE", "False", "off", "OFF", "no")
+    to: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.to:
+            return
+        if self.type not in ("float", "int") or not self.unit:
+            raise DataError(
+                f"column of tag {self.tag!r} is to be in {self.to!r}",
+                expected="a number with a unit",
+            )
+        if unit(self.unit).dimension != unit(self.to).dimension:
+            raise UnitError(
+                f"tag {self.tag!r}: [{self.unit}] cannot become [{self.to}]",
+                expected="units of the same dimension",
+            )
 
     @property
     def info(self) -> TagInfo:
         """The tag, read-only."""
-        return TagInfo(self.tag, self.unit, False, self.description, self.type)
+        kind = "float" if self.to and self.to != self.unit else self.type
+        return TagInfo(self.tag, self.to or self.unit, False, self.description, kind)
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,13 @@ class CsvMapping:
         Text in that column to ``good``, ``uncertain`` or ``bad``; another text rejects the row.
     received : str
         Column with the time of arrival, for records that have it; else the source time.
+    tag, value : str
+        For a long table (time, tag, value): the columns with the name and with the value; then
+        ``columns`` are by that name.
+    guess : tuple of str
+        What may be guessed, and is counted as such: ``decimal`` (the other decimal sign).
+    zone_is_told : bool
+        Whether the mapping says its zone; else UTC is a guess.
     """
 
     time: str
@@ -79,8 +105,20 @@ class CsvMapping:
         default_factory=lambda: {"good": "good", "uncertain": "uncertain", "bad": "bad"}
     )
     received: str = ""
+    tag: str = ""
+    value: str = ""
+    guess: tuple[str, ...] = ()
+    zone_is_told: bool = True
 
     def __post_init__(self) -> None:
+        if bool(self.tag) != bool(self.value):
+            raise DataError(
+                f"tag {self.tag!r} and value {self.value!r}", where="CSV mapping",
+                expected="both columns of a long table, or none",
+            )  # fmt: skip
+        for word in self.guess:
+            if word not in GUESSES:
+                raise UnknownName.among("guess", word, GUESSES, where="CSV mapping")
         if not self.columns:
             raise DataError("the CSV mapping names no columns", hint="add [columns.NAME] tables")
         try:
@@ -126,18 +164,26 @@ class CsvMapping:
             columns[name] = CsvColumn(**_tuples({"tag": name, **given}))
         if "time" not in data:
             raise DataError("the time column is not named", where=where, hint='add time = "..."')
-        return cls(**_tuples({**data, "columns": columns}))
+        told = "zone" in data or data.get("format") in EPOCH_FORMATS
+        return cls(**_tuples({"zone_is_told": told, **data, "columns": columns}))
 
     @classmethod
     def from_toml(cls, path: Path) -> CsvMapping:
         """From a TOML file of the same names, with one ``[columns.NAME]`` table per column."""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        return cls.from_text(text, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, where: str) -> CsvMapping:
+        """From the text of such a file."""
+        try:
+            data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise DataError(f"not valid TOML: {error}", where=str(path)) from error
-        return cls.from_dict(data, where=str(path))
+            raise DataError(f"not valid TOML: {error}", where=where) from error
+        return cls.from_dict(data, where=where)
 
 
 def _known(data: Mapping[str, Any], cls: type, where: str) -> None:

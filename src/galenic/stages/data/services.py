@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from galenic.twin.service import Artefact, Help, In, Result, Run, Table, Value, service
+from galenic.twin.service import Artefact, File, Help, In, Result, Run, Table, Value, service
 
-__all__ = ["dead_letters", "quality"]
+__all__ = ["dead_letters", "import_table", "plan_import", "quality"]
+
+Mapped = Annotated[File, Help("TOML file that says what the columns are.")]
+Csv = Annotated[File | None, Help("CSV file; or name a database.")]
+Place = Annotated[str, Help("SQLite file or postgresql://user@host/database, on this machine.")]
+Named = Annotated[str, Help("Table or view of the database.")]
+Key = Annotated[str, Help("Column of it that grows with every row.")]
 
 Source = Annotated[str, Help("Name of a connection; all if left out.")]
 
@@ -59,6 +65,49 @@ def _records(run: Run) -> dict[str, Any]:
         found: dict[str, Any] = run.runner.quality()
         return found
     return dict(run.store.list(QUALITY))
+
+
+@service("Plan an import of old data", stage="data", effect="read")
+def plan_import(
+    mapping: Mapped,
+    file: Csv = None,
+    database: Place = "",
+    table: Named = "",
+    key: Key = "",
+    *,
+    run: Run,
+) -> Result:
+    """Say what an import would do, and file nothing.
+
+    By tag: samples, converted, guessed, rejected with row and reason, empty cells, duplicates,
+    conflicts, what is on record already, gaps and time range. Every cell is one of these.
+    """
+    from galenic.stages.data.importing import origin_of, planned, report
+
+    with origin_of(mapping, file, database, table, key, run) as origin:
+        return report(planned(origin, run.store if run.host.has_store else None, run), "would file")
+
+
+@service("Import old data", stage="data", effect="act", role="engineer")
+def import_table(
+    mapping: Mapped,
+    reason: Annotated[str, Help("Why; it stands in the ledger.")],
+    file: Csv = None,
+    database: Place = "",
+    table: Named = "",
+    key: Key = "",
+    *,
+    run: Run,
+) -> Result:
+    """File old data in the history of the site, with the counts of the plan in the ledger.
+
+    The same import again files nothing twice. What contradicts the record is not filed.
+    """
+    from galenic.clock import SystemClock
+    from galenic.stages.data.importing import imported, origin_of, report
+
+    with origin_of(mapping, file, database, table, key, run) as origin:
+        return report(imported(origin, run.store, SystemClock(), reason, run), "filed")
 
 
 @service("List messages that nobody could read", stage="data", effect="read")

@@ -184,3 +184,22 @@ def interval_score(
     penalty = 2.0 / (1.0 - level)
     miss = np.maximum(lower - truth, 0.0) + np.maximum(truth - upper, 0.0)
     return np.asarray(upper - lower + penalty * miss)
+
+
+def mean_fold_error(predicted: Any, observed: Any) -> float:
+    """Geometric mean fold error: 10 to the mean size of log10(predicted / observed).
+
+    1 is perfect; 2 means that predictions are off by a factor of two on average.
+
+    Examples
+    --------
+    >>> mean_fold_error([2.0, 0.5], [1.0, 1.0])
+    2.0
+    """
+    p, o = np.asarray(predicted, float), np.asarray(observed, float)
+    if p.shape != o.shape or not p.size or not ((p > 0).all() and (o > 0).all()):
+        raise DataError(
+            f"{p.size} predictions of {o.size} observations", where="mean_fold_error",
+            expected="as many of both, all above 0",
+        )  # fmt: skip
+    return float(10.0 ** np.mean(np.abs(np.log10(p / o))))

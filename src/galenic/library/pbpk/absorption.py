@@ -22,10 +22,14 @@ class Intestine(Model):
     k_empty = Parameter(4.0, "1/h", "emptying of the stomach", lower=0, source="typical, fasted")
     transit = Parameter(199.0, "min", "time in the small intestine", lower=0, source="httk 2.7.4")
     ka = Parameter(1.0, "1/h", "absorption rate constant", lower=0, source="assumed")
+    Fg = Parameter(
+        1.0, "1", "share that passes the wall unchanged", lower=0, upper=1, source="no metabolism"
+    )
 
     stomach = State(0.0, "mg", "amount in the stomach", lower=0, nominal=10)
     x = State(0.0, "mg", "amount in each segment", shape="n", lower=0, nominal=10)
     passed = State(0.0, "mg", "amount that was not absorbed", lower=0, nominal=10)
+    consumed = State(0.0, "mg", "amount metabolised in the wall", lower=0, nominal=10)
 
     example_duration = "12 h"
 
@@ -37,10 +41,12 @@ class Intestine(Model):
             yield der(m.x[i]) == entering - (on + m.ka) * m.x[i]
             entering = on * m.x[i]
         yield der(m.passed) == entering
-        yield m.absorbed.value == m.ka * sum((m.x[i] for i in range(1, m.n)), m.x[0])
+        taken = m.ka * sum((m.x[i] for i in range(1, m.n)), m.x[0])
+        yield m.absorbed.value == m.Fg * taken
+        yield der(m.consumed) == (1 - m.Fg) * taken
 
     def conserved(m):
-        held = sum((m.x[i] for i in range(m.n)), m.stomach + m.passed)
+        held = sum((m.x[i] for i in range(m.n)), m.stomach + m.passed + m.consumed)
         yield Conserved("drug in the intestine", held, -m.absorbed.value)
 
     def example_experiment(m):
@@ -66,6 +72,34 @@ def absorption_rate(permeability: float, radius: float = 1.75) -> float:
         Of the gut.
     """
     return 2.0 * permeability * 1e-4 / radius * 3600.0
+
+
+def gut_availability(
+    clint: float, permeability: float, unbound: float = 1.0, villous: float = 18.0
+) -> float:
+    """Share of what is absorbed that passes the wall of the gut, Fg, by the Qgut model.
+
+    Fg = Qgut / (Qgut + fu CLint), Qgut = Qvilli CLperm / (Qvilli + CLperm): Yang et al., Curr Drug
+    Metab 8:676-684, 2007, doi:10.2174/138920007782109733 (formula and flow from memory).
+
+    Parameters
+    ----------
+    clint : float [L/h]
+        Intrinsic clearance of the whole wall.
+    permeability : float [L/h]
+        Clearance by permeability, CLperm: effective permeability times surface.
+    unbound : float
+        Free share in the wall.
+    villous : float [L/h]
+        Blood flow of the villi, Qvilli.
+
+    Examples
+    --------
+    >>> round(gut_availability(10.0, 18.0), 4)
+    0.4737
+    """
+    through = villous * permeability / (villous + permeability)
+    return through / (through + unbound * clint)
 
 
 def fraction_absorbed(ka: float, transit: float = 199.0, segments: int = 7) -> float:

@@ -155,7 +155,7 @@ class WholeBody(Model):
     def conserved(m):
         organs = [getattr(m, organ) for organ in ORGANS]
         lumen = sum((m.intestine.x[i] for i in range(m.intestine.n)), m.intestine.stomach)
-        left = m.intestine.passed + m.metabolised + m.excreted
+        left = m.intestine.passed + m.intestine.consumed + m.metabolised + m.excreted
         held = sum((organ.A for organ in organs), m.A_art + m.A_ven)
         yield Conserved("drug", held + lumen + left, m.dose)
 

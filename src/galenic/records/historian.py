@@ -32,6 +32,7 @@ ROW_GROUP = 50_000
 SETTLED = ("store", "settled")
 """The document that says up to which journal offset packs are in the table of latest values."""
 
+FEW_TAGS = 100
 SEGMENT_ROWS = 2_000_000  # of packs that one seal takes
 
 Row = tuple[int, int, int, float | None, str | None, str, int, int, int, str | None]
@@ -241,11 +242,35 @@ def hot_rows(
     connection: Connection, start: int, stop: int, tags: Sequence[str] | None = None
 ) -> list[tuple[Any, ...]]:
     """Rows of the database with start <= time < stop, sorted by tag, time and arrival."""
-    where = "WHERE s.time >= ? AND s.time < ?"
-    if tags is not None:
+    where, listed = "WHERE s.time >= ? AND s.time < ?", tags
+    if tags is not None and len(tags) <= FEW_TAGS:
         where += f" AND t.name IN ({','.join('?' * len(tags))})"
+    else:
+        listed = None
     query = f"{HOT} {where} ORDER BY t.name, s.time, s.sequence"
-    return connection.execute(query, (start, stop, *(tags or ()))).fetchall()
+    rows = connection.execute(query, (start, stop, *(listed or ()))).fetchall()
+    if tags is None or listed is not None:
+        return rows
+    wanted = set(tags)
+    return [row for row in rows if row[1] in wanted]
+
+
+def last_times(connection: Connection, tags: Sequence[str], before: int) -> dict[str, int]:
+    """The newest time of each tag before a moment, of single rows of the database."""
+    if len(tags) > FEW_TAGS:
+        rows = connection.execute(
+            "SELECT t.name, max(s.time) FROM samples s JOIN names t ON t.id = s.tag "
+            "WHERE s.time < ? GROUP BY t.name",
+            (before,),
+        ).fetchall()
+        wanted = set(tags)
+        return {tag: time for tag, time in rows if tag in wanted}
+    newest = "SELECT max(time) FROM samples WHERE tag = (SELECT id FROM names WHERE name = ?)"
+    found = {
+        tag: connection.execute(f"{newest} AND time < ?", (tag, before)).fetchone()[0]
+        for tag in tags
+    }
+    return {tag: time for tag, time in found.items() if time is not None}
 
 
 def no_step(name: str) -> None:
@@ -330,8 +355,8 @@ def registered(connection: Connection) -> list[Segment]:
 def remove_strays(folder: Path, known: Iterable[Segment]) -> list[str]:
     """Delete files of a seal that a crash cut short; their rows are still in the database."""
     names = {segment.name for segment in known}
-    target = folder / FOLDER
-    strays = [path for path in target.glob("*") if path.name not in names]
+    places = (folder / FOLDER, folder / "minutes")
+    strays = [path for place in places for path in place.glob("*") if path.name not in names]
     for path in strays:
         path.unlink()
     return [path.name for path in strays]

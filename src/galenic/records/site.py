@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.clock import Clock
 from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
-from galenic.records import artefacts, historian, journal, merkle, schema, tree, volumes
+from galenic.records import artefacts, historian, journal, merkle, minutes, schema, tree, volumes
 from galenic.records.codec import restore
 from galenic.records.files import storage_errors
 from galenic.records.ledger import GENESIS, KEY, SEAL, Entry, Head
@@ -400,7 +400,10 @@ class SiteStore(ABC):
                 return None
             with storage_errors(self.folder):
                 segment = historian.write_segment(self.folder, table, step)
+                made = minutes.write_minutes(self.folder, segment)
+                step("minutes written")
             detail = {key: value for key, value in vars(segment).items() if key != "name"}
+            detail["minutes"] = made
             time = self._clock.now() if now is None else now
             with self.transaction() as transaction:
                 transaction.settle()

@@ -21,6 +21,7 @@ from galenic.records.galenic_verify import SignatureCheck
 from galenic.records.historian import FOLDER
 from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, KEY, SEAL, VOLUME, ZERO, Entry, Head
 from galenic.records.merkle import Frontier, leaf_hash
+from galenic.records.minutes import FOLDER as MINUTES
 from galenic.records.signing import SignedHead
 from galenic.records.sql import Connection
 from galenic.records.tree import STORED
@@ -428,8 +429,16 @@ class Verifier:
                 self._bad("segment", place, "the file is missing", entry.index)
             elif file_hash(path) != entry.detail["hash"]:
                 self._bad("segment", place, "the file's bytes do not give its hash", entry.index)
+            self._minutes(name, entry)
         for name in table:
             self._bad("segment", f"{FOLDER}/{name}", "registered without a ledger entry")
+
+    def _minutes(self, name: str, entry: Entry) -> None:
+        """What is kept of a segment's minutes; it may be missing, and is then made anew."""
+        path = self._folder / MINUTES / name
+        if path.is_file() and entry.detail.get("minutes") not in (None, file_hash(path)):
+            place = f"{MINUTES}/{name}"
+            self._bad("segment", place, "the file's bytes do not give its hash", entry.index)
 
     def _artefacts(self) -> None:
         found = set()

@@ -20,7 +20,7 @@ from galenic.records.codec import canonical
 from galenic.records.files import storage_errors
 from galenic.records.historian import FOLDER
 from galenic.records.journal import Row
-from galenic.records.ledger import ARTEFACT, SEAL, Head
+from galenic.records.ledger import ARTEFACT, COMPACT, DISPOSE, SEAL, Head
 from galenic.records.signatures import SIGNATURE, Signed
 from galenic.records.site import SiteStore
 
@@ -119,12 +119,25 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def _copy_files(store: SiteStore, head: Head, target: Path) -> None:
     for name in (FOLDER, "artefacts"):
         (target / name).mkdir()
-    for entry in store.ledger_read(0, head.index + 1, [SEAL, ARTEFACT]):
-        if entry.kind == SEAL:
-            shutil.copyfile(store.folder / FOLDER / entry.subject, target / FOLDER / entry.subject)
-        else:
-            data = store.artefact(entry.subject).data
-            (target / "artefacts" / entry.subject).write_bytes(data)
+    for name in _segments(store, head):
+        shutil.copyfile(store.folder / FOLDER / name, target / FOLDER / name)
+    for entry in store.ledger_read(0, head.index + 1, [ARTEFACT]):
+        data = store.artefact(entry.subject).data
+        (target / "artefacts" / entry.subject).write_bytes(data)
+
+
+def _segments(store: SiteStore, head: Head) -> list[str]:
+    """The segments that the ledger up to a head says are there."""
+    found: dict[str, None] = {}
+    for entry in store.ledger_read(0, head.index + 1, [SEAL, COMPACT, DISPOSE]):
+        for one in entry.detail.get("replaces", ()):
+            found.pop(one["name"], None)
+        if entry.kind == DISPOSE:
+            found.pop(entry.subject, None)
+        new = entry.detail.get("by", {"name": entry.subject})
+        if new is not None and entry.detail.get("what") != "volume":
+            found[new["name"]] = None
+    return list(found)
 
 
 def _listed(target: Path, path: Path) -> dict[str, Any]:

@@ -286,6 +286,7 @@ class Verifier:
         self._rows = (0, ZERO)
         self._anchors: list[tuple[int, str, str]] = []  # row, who says so, hash
         self._seals: dict[str, Facts] = {}
+        self._gaps: dict[int, tuple[int, str]] = {}  # volumes that were lawfully disposed of
         self._artefacts: dict[str, Facts] = {}
 
     def run(self) -> None:
@@ -416,10 +417,25 @@ class Verifier:
         elif kind == "volume":
             self._anchors.append((detail["first"] - 1, who, detail["before"]))
             self._anchors.append((detail["last"], who, detail["after"]))
-        elif kind == "seal":
-            self._seals[subject] = detail
+        elif kind in ("seal", "compact", "dispose"):
+            self._sealed(number, kind, subject, detail)
         elif kind == "artefact":
             self._artefacts[subject] = detail
+
+    def _sealed(self, number: int, kind: str, subject: str, detail: Facts) -> None:
+        """Segments that are there after an entry; those taken away must have been there."""
+        if detail.get("what") == "volume":
+            self._gaps[detail["first"]] = (detail["last"], detail["after"])
+            return
+        gone = [(one["name"], one["hash"]) for one in detail.get("replaces", ())]
+        if kind == "dispose":
+            gone.append((subject, detail["hash"]))
+        for name, digest in gone:
+            if self._seals.pop(name, {}).get("hash") != digest:
+                self.bad("ledger", f"entry {number}", f"takes away {name}, which was not there")
+        new = {"name": subject, **detail} if kind != "dispose" else detail["by"]
+        if new is not None:
+            self._seals[new["name"]] = new
 
     def journal(self) -> None:
         expected: dict[int, list[tuple[str, str]]] = {}
@@ -431,6 +447,7 @@ class Verifier:
         self._fixed(0, ZERO, 0, expected.pop(0, []))
         fixed = 0
         for _, facts in self.lines("journal.jsonl", "journal"):
+            self._skip(expected)
             span = span_of(facts)
             offset = self._rows[0] + span
             self.counts["rows"] += span
@@ -439,11 +456,19 @@ class Verifier:
             if offset in expected:
                 self._fixed(offset, digest, fixed, expected.pop(offset))
                 fixed = offset
+        self._skip(expected)
         last = self._rows[0]
         for offset, said in sorted(expected.items()):
             self.bad(
                 "journal", f"rows {last + 1} to {offset}", f"are missing: {said[0][0]} says so"
             )
+
+    def _skip(self, expected: dict[int, list[tuple[str, str]]]) -> None:
+        """Go over rows that were disposed of: the ledger has the chain's value behind them."""
+        while self._rows[0] + 1 in self._gaps:
+            self._rows = self._gaps.pop(self._rows[0] + 1)
+            for offset in [offset for offset in expected if offset <= self._rows[0]]:
+                del expected[offset]
 
     def _row(self, offset: int, facts: Facts | None) -> str:
         """Check one row; the hash that the next one is chained to."""

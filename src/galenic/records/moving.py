@@ -132,8 +132,8 @@ def move_site(
             )
         source.sign()
         with source._reading() as old, _target(path, place, old) as new:
-            tables = _copied(old, new, step)
-            _compared(new, tables)
+            tables = copy_tables(old, new, step)
+            compare_tables(new, tables)
             step("compared")
             moved = Moved(source.site, kept, place, source.head().text, tables, report.segments)
             tail = _followed(new, path, Tail.of(old))
@@ -162,7 +162,8 @@ def _set_aside(folder: Path, name: str) -> None:
     sync_folder(folder)
 
 
-def _copied(old: Connection, new: Connection, step: Step) -> dict[str, Copied]:
+def copy_tables(old: Connection, new: Connection, step: Step = no_step) -> dict[str, Copied]:
+    """Copy all rows of all tables; how many, and their hash."""
     tables = {}
     for name, (columns, _) in schema.TABLES.items():
         tally = Tally()
@@ -180,7 +181,7 @@ def _rows(connection: Connection, name: str) -> Iterator[Row]:
     return connection.stream(statement, LARGE if large else BATCH)
 
 
-def _compared(new: Connection, tables: Mapping[str, Copied]) -> None:
+def compare_tables(new: Connection, tables: Mapping[str, Copied]) -> None:
     """Read everything back; refuse where a count or a hash differs."""
     for name, expected in tables.items():
         tally = Tally()

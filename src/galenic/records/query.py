@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from galenic import packs
 from galenic.errors import StorageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reading = Callable[[], AbstractContextManager[Connection]]
+T = TypeVar("T")
 Fetch = Callable[[Connection, int], journal.Row]
 
 KEPT_ROWS = 2_000_000
@@ -163,6 +164,31 @@ class History:
         """As `galenic.records.store.Store.history`."""
         historian.check_range(start, stop, every, versions)
         names = [tags] if isinstance(tags, str) else list(tags)
+        return self._whole(lambda: self._answer(names, start, stop, every, limit, versions))
+
+    def _whole(self, ask: Callable[[], T]) -> T:
+        """What is asked for; once more where segments were put together or away meanwhile."""
+        while True:
+            known = self._names()
+            try:
+                return ask()
+            except StorageError:
+                if self._names() == known:
+                    raise
+
+    def _names(self) -> list[str]:
+        with self._reading() as connection:
+            return [one.name for one in historian.registered(connection)]
+
+    def _answer(
+        self,
+        names: list[str],
+        start: int,
+        stop: int,
+        every: int | None,
+        limit: int | None,
+        versions: str,
+    ) -> pa.Table:
         if every is None:
             return self._ask(names, start, stop, raw(limit, versions))
         first = self._held_before(names, start)
@@ -173,6 +199,9 @@ class History:
 
     def locate(self, key: str) -> tuple[str, int] | None:
         """As `galenic.records.store.Store.locate`."""
+        return self._whole(lambda: self._located(key))
+
+    def _located(self, key: str) -> tuple[str, int] | None:
         with self._reading() as connection:
             row = connection.execute(
                 "SELECT t.name, s.time FROM samples s JOIN names t ON t.id = s.tag "

@@ -248,6 +248,9 @@ class SiteStore(ABC):
             with self._reading() as connection:
                 volume = self._volumes.holding(connection, start)
                 rows = [] if volume else self._journal_page(connection, start, kinds)
+            if volume is not None and volume.name in self._volumes.disposed:
+                start = volume.last + 1
+                continue
             if volume is not None:
                 found = self._volumes.chained(volume, start, end)
                 yield from (row for row in found if kinds is None or row[2] in kinds)

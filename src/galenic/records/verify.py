@@ -7,7 +7,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,19 @@ from galenic.records.codec import canonical
 from galenic.records.files import file_hash
 from galenic.records.galenic_verify import SignatureCheck
 from galenic.records.historian import FOLDER
-from galenic.records.ledger import ARTEFACT, GENESIS, JOURNAL, KEY, SEAL, VOLUME, ZERO, Entry, Head
+from galenic.records.ledger import (
+    ARTEFACT,
+    COMPACT,
+    DISPOSE,
+    GENESIS,
+    JOURNAL,
+    KEY,
+    SEAL,
+    VOLUME,
+    ZERO,
+    Entry,
+    Head,
+)
 from galenic.records.merkle import Frontier, leaf_hash
 from galenic.records.minutes import FOLDER as MINUTES
 from galenic.records.signing import SignedHead
@@ -146,6 +158,7 @@ class Verifier:
         self._anchors: list[tuple[int, int, str]] = []  # entry, offset, hash
         self._sealed: dict[str, Entry] = {}
         self._volumes: list[Entry] = []
+        self._disposed: set[str] = set()
         self._kept: dict[str, Entry] = {}
         self._last = (-1, ZERO)
         self._tail = (0, journal.START)
@@ -297,10 +310,33 @@ class Verifier:
             self._keys.add(str(entry.detail.get("key", "")))
         elif entry.kind == SEAL:
             self._sealed[entry.subject] = entry
+        elif entry.kind == COMPACT:
+            for one in entry.detail["replaces"]:
+                self._lawfully_gone(entry, one["name"], one["hash"])
+            self._sealed[entry.subject] = entry
+        elif entry.kind == DISPOSE:
+            self._disposed_of(entry)
         elif entry.kind == VOLUME:
             self._volumes.append(entry)
         elif entry.kind == ARTEFACT:
             self._kept[entry.subject] = entry
+
+    def _disposed_of(self, entry: Entry) -> None:
+        if entry.detail["what"] == "volume":
+            self._disposed.add(entry.subject)
+            return
+        self._lawfully_gone(entry, entry.subject, entry.detail["hash"])
+        by = entry.detail["by"]
+        if by is not None:
+            detail = {key: value for key, value in by.items() if key != "name"}
+            self._sealed[by["name"]] = replace(entry, subject=by["name"], detail=detail)
+
+    def _lawfully_gone(self, entry: Entry, name: str, digest: str) -> None:
+        """A segment that an entry replaced or disposed of need not be there any more."""
+        sealed = self._sealed.pop(name, None)
+        if sealed is None or sealed.detail["hash"] != digest:
+            place = f"entry {entry.index}"
+            self._bad("ledger", place, f"takes away {name}, which was not there", entry.index)
 
     def _beyond_ledger(self) -> None:
         for who, head in self._claims:
@@ -371,7 +407,9 @@ class Verifier:
         offset, previous = self._tail
         if (volume.first, volume.before) != (offset + 1, previous.hex()):
             self._bad("journal", place, f"does not follow row {offset}", entry.index)
-        if not path.is_file():
+        if volume.name in self._disposed:
+            pass  # its hash, and the chain's value before and after, remain in the ledger
+        elif not path.is_file():
             self._bad("journal", place, "the file is missing", entry.index)
         elif file_hash(path) != volume.hash:
             self._bad("journal", place, "the file's bytes do not give its hash", entry.index)

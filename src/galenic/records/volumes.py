@@ -22,7 +22,7 @@ from galenic.errors import StorageError
 from galenic.identity import content_hash
 from galenic.records import journal
 from galenic.records.files import sync_file, sync_folder
-from galenic.records.ledger import VOLUME, Entry
+from galenic.records.ledger import DISPOSE, VOLUME, Entry
 from galenic.records.sql import Connection
 from galenic.signals import Record
 
@@ -168,9 +168,15 @@ def remove_strays(folder: Path, connection: Connection) -> list[str]:
     """Delete files of a seal that a crash cut short: those whose rows are still in the database."""
     strays = []
     begins = _begins(connection)
+    held = Volumes(folder)
+    held.known(connection)
     for path in (folder / FOLDER).glob("*"):
         first = path.name.partition("-")[0]
-        if path.suffix == ".tmp" or (first.isdecimal() and begins <= int(first)):
+        if (
+            path.suffix == ".tmp"
+            or path.name in held.disposed
+            or (first.isdecimal() and begins <= int(first))
+        ):
             path.unlink()
             strays.append(path.name)
     return strays
@@ -191,6 +197,7 @@ class Volumes:
         self._folder = folder / FOLDER
         self._lock = threading.Lock()
         self._known: list[Volume] = []
+        self.disposed: set[str] = set()
         self._seen = -1
         self._last: dict[str, list[int]] = {}
         self._groups: OrderedDict[tuple[str, int], Group] = OrderedDict()
@@ -199,13 +206,13 @@ class Volumes:
         """All volumes that a view of the database registers, in their order."""
         with self._lock:
             rows = connection.execute(
-                "SELECT number, body, hash FROM ledger WHERE kind = ? AND number > ? "
+                "SELECT number, body, hash FROM ledger WHERE kind IN (?, ?) AND number > ? "
                 "ORDER BY number",
-                (VOLUME, self._seen),
+                (VOLUME, DISPOSE, self._seen),
             ).fetchall()
             for number, body, digest in rows:
                 try:
-                    self._known.append(Volume.of(Entry.from_bytes(body, digest.hex())))
+                    self._note(Entry.from_bytes(body, digest.hex()))
                 except (ValueError, TypeError, AttributeError) as error:
                     raise StorageError(
                         f"ledger entry {number} about a volume is damaged: {error}",
@@ -214,6 +221,12 @@ class Volumes:
                     ) from error
                 self._seen = number
             return self._known
+
+    def _note(self, entry: Entry) -> None:
+        if entry.kind == VOLUME:
+            self._known.append(Volume.of(entry))
+        else:
+            self.disposed.add(entry.subject)
 
     def holding(self, connection: Connection, offset: int) -> Volume | None:
         """The volume that has row ``offset``; None where it is in the table, or not written."""
@@ -226,6 +239,12 @@ class Volumes:
         self, volume: Volume, start: int, stop: int, kinds: Collection[str] | None = None
     ) -> Iterator[journal.Row]:
         """Rows with any of the offsets start <= offset < stop; without their hashes."""
+        if volume.name in self.disposed:
+            raise StorageError(
+                f"the journal rows {volume.first} to {volume.last} were disposed of",
+                where=volume.name,
+                hint="the ledger says by which rule, and where they were archived",
+            )
         for number in range(bisect_left(self._ends(volume), start), len(self._ends(volume))):
             offsets, received, names, bodies = self._group(volume, number)
             for i in range(bisect_left(offsets, start), len(offsets)):

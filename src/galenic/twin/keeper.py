@@ -16,7 +16,7 @@ from typing import Any
 from galenic.clock import Clock
 from galenic.connect.tally import DeadLetter
 from galenic.errors import StorageError
-from galenic.records import Checkpoint, open_site
+from galenic.records import Checkpoint, open_site, shelving
 from galenic.signals import Correction, Effect, Event, Record, Sample, Write
 from galenic.twin import resume, writer
 from galenic.twin.alarms import entries_of
@@ -57,6 +57,7 @@ class Keeper:
         self.patient = True
         self._reached: dict[str, int] = {}
         self._site = project.site
+        self._rules = project.retention
         self._clock = clock
         self._problems = problems
         self._owns_store = store is None
@@ -135,6 +136,10 @@ class Keeper:
         self._unsealed = 0
         await self._durably(partial(self._seal, until, now), self._shelf)
 
+    async def tidy(self, now: int) -> None:
+        """Put small segments of past days together; dispose of what no rule and no hold keeps."""
+        await self._durably(partial(self._tidy, now), self._shelf)
+
     async def seal_journal(self, until: int, now: int) -> None:
         """Move the oldest journal rows to a sealed volume, if enough are from before ``until``."""
         await self._durably(lambda: self.store.seal_journal(until, now) and None, self._shelf)
@@ -190,6 +195,12 @@ class Keeper:
     def _seal(self, until: int, now: int) -> None:
         while self.store.seal(until, now) is not None:
             pass
+
+    def _tidy(self, now: int) -> None:
+        while shelving.compact(self.store, now - now % shelving.DAY, now) is not None:
+            pass
+        for rule in self._rules:
+            shelving.dispose(self.store, rule, now, "retention")
 
     @staticmethod
     def _taken(tx: Any, events: list[Event], now: int) -> list[int]:

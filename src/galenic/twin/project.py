@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from galenic.clock import nanoseconds
 from galenic.connect import registry
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.records.places import EMBEDDED, check_place
+from galenic.records.shelving import Rule
 from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
@@ -28,11 +30,13 @@ TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values":
         "binding": list, "targets": dict, "health": dict, "fold": dict, "alarm": list,
         "alarming": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
-TOP = ("site", "server", "access", "plant", "connection", "twin", "record")
+TOP = ("site", "server", "access", "plant", "connection", "twin", "record", "retention")
 ALARM = {**{f.name: str for f in fields(AlarmRule)}, "latching": bool, "probability": float,
          "above": object, "below": object, "deadband": object, "respond": object,
          "on_delay": object, "off_delay": object, "within": object}  # fmt: skip
 RECORD = {"connection": str, "tags": list}
+RETENTION = {"keep": str, "tags": list, "journal": bool, "archive": str}
+DAY = 86_400.0
 SPANS = ("stale_after", "frozen_after", "lag")
 ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
 
@@ -74,6 +78,7 @@ class Project:
     path: Path | None = None
     security: Security = field(default_factory=Security)
     records: tuple[RecordSpec, ...] = ()
+    retention: tuple[Rule, ...] = ()
 
 
 class _Place:
@@ -141,7 +146,31 @@ def read_project(path: str | Path) -> Project:
     )
     site, plant = _site(record, place), _plant(record.get("plant"), place)
     security = read_security(record, site.address, place.at, place.folder)
-    return Project(site, connections, tuple(twins), plant, path, security, records)
+    rules = tuple(
+        _retention(table, i, place) for i, table in enumerate(_tables(record, "retention", path))
+    )
+    return Project(site, connections, tuple(twins), plant, path, security, records, rules)
+
+
+def _retention(table: dict[str, Any], index: int, place: _Place) -> Rule:
+    """How long samples of tags, or the journal, are kept."""
+    _typed(table, RETENTION, "retention", index, place)
+    if "keep" not in table:
+        raise DataError("a retention rule needs keep", where=place.at("retention", index))
+    where = place.at("retention", index, "keep")
+    keep = _span(table["keep"], where)
+    if keep < DAY:
+        raise DataError(f"keep = {table['keep']!r}", where=where, expected="one day at least")
+    if table.get("journal") and "tags" in table:
+        raise DataError(
+            "the journal is kept as a whole, not by tags",
+            where=place.at("retention", index, "tags"),
+        )
+    archive = table.get("archive")
+    if archive is not None:
+        archive = Path(beside(place.folder, archive, place.at("retention", index, "archive")))
+    tags = tuple(map(str, table.get("tags", ["*"])))
+    return Rule(nanoseconds(keep), tags, bool(table.get("journal")), archive)
 
 
 def _record(

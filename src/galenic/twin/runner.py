@@ -58,6 +58,7 @@ SAVE_EVERY = 300.0
 SEAL_EVERY = 3600.0
 VOLUME_EVERY = 60.0
 QUALITY_EVERY = 5.0
+TIDY_EVERY = 21_600.0
 JOURNAL_KEPT = 86_400.0  # seconds that the journal stays in the database
 LAST = 10.0  # seconds that events on their way in get when it stops
 
@@ -416,6 +417,8 @@ class Runner:
             self._jobs.start(self._keeper.seal(now - nanoseconds(SEAL_EVERY), now))
         elif self._keeper.is_full:
             self._jobs.start(self._keeper.seal(now, now))
+        if self._due.is_due("tidy", now, TIDY_EVERY):
+            self._jobs.start(self._keeper.tidy(now))
         if self._due.is_due("volume", now, VOLUME_EVERY):
             self._jobs.start(self._keeper.seal_journal(now - nanoseconds(JOURNAL_KEPT), now))
 

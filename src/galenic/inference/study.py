@@ -1,7 +1,8 @@
 """Studies of what is uncertain: which factor matters, how far results spread.
 
 A Study names factors with their distributions and what is looked at; its methods are one call each:
-``sobol`` and ``morris`` (global sensitivity), ``uncertainty`` (Monte Carlo and quasi-Monte Carlo),
+``sobol`` and ``morris`` (global sensitivity), ``shapley`` (the same for correlated factors),
+``uncertainty`` (Monte Carlo and quasi-Monte Carlo),
 ``nested`` (what is not known outside, what differs between individuals inside). All of them run
 individuals by ``Simulator.run_many``.
 """
@@ -26,6 +27,7 @@ from galenic.units import Unit, from_si, unit, value_in
 if TYPE_CHECKING:
     from galenic.inference.morris import Morris
     from galenic.inference.nested import Nested
+    from galenic.inference.shapley import Shapley
     from galenic.inference.sobol import Sobol
     from galenic.modeling.variability import Population
 
@@ -39,7 +41,7 @@ _EDGE = 2.0**-33  # a point at the very edge would be infinite for a normal dist
 class Factor:
     """A quantity and how it is distributed; made by the class methods.
 
-    Numbers are texts with units, or bare in the declared unit. Factors are independent.
+    Numbers are texts with units, or bare in the declared unit.
     """
 
     path: str
@@ -69,7 +71,10 @@ class Factor:
 
     @classmethod
     def of_population(cls, population: Population) -> list[Factor]:
-        """The differences between individuals with reference covariates, without correlation."""
+        """The differences between individuals with reference covariates.
+
+        Their correlations are ``population.correlations``, for ``Study(correlations=...)``.
+        """
         found = []
         for term in population.between:
             if not term.plain:
@@ -132,7 +137,7 @@ class Study:
     model : Model, System or Simulator
         The physics.
     factors : sequence of Factor
-        Parameters, inputs and start values that are uncertain, independent of each other.
+        Parameters, inputs and start values that are uncertain.
     of : sequence of Measure or paths
         What is looked at: numbers such as ``Measure.peak("C")``, or an output at all its times.
     experiment : Experiment, optional
@@ -141,6 +146,9 @@ class Study:
         Output times as for ``Simulator.run``.
     settings : mapping
         Further arguments of ``Simulator.run_many``: rtol, values, executor, progress.
+    correlations : mapping of pairs of factors to float
+        Of the normal scores of factors (for normal and log-normal ones: of the values or their
+        logarithms); zero where not given. ``sobol`` and ``morris`` need independent factors.
     """
 
     model: Any
@@ -151,6 +159,7 @@ class Study:
     every: Any = None
     times: Any = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    correlations: Mapping[tuple[Any, Any], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.factors or not self.of:
@@ -160,6 +169,7 @@ class Study:
             if names.count(name) > 1:
                 raise DataError(f"the factor {name} is given twice", where="study")
         self.entries  # noqa: B018  wrong names and units are found here
+        self.correlation  # noqa: B018  a matrix that is none as well
         self.columns(np.full((1, len(names)), 0.5))
 
     @cached_property
@@ -178,6 +188,37 @@ class Study:
     def names(self) -> list[str]:
         """The paths of the factors."""
         return [factor.path for factor in self.factors]
+
+    @cached_property
+    def correlation(self) -> Array:
+        """The correlation matrix of the normal scores of the factors."""
+        matrix = np.eye(len(self.factors))
+        for pair, value in self.correlations.items():
+            for name in pair:
+                if str(name) not in self.names:
+                    raise UnknownName.among("factor", str(name), self.names, where="correlations")
+            i, j = (self.names.index(str(name)) for name in pair)
+            matrix[i, j] = matrix[j, i] = value
+        if np.linalg.eigvalsh(matrix)[0] < -1e-12 or not np.allclose(np.diag(matrix), 1.0):
+            raise DataError("the correlations are no correlation matrix", where="study")
+        return matrix
+
+    def scores(self, points: Array, correlated: bool = True) -> Array:
+        """Standard normal numbers (n, n_factors) from points of the unit cube."""
+        from scipy.special import ndtri
+
+        scores = np.asarray(ndtri(np.clip(points, _EDGE, 1 - _EDGE)))
+        if not correlated or not self.correlations:
+            return scores
+        size, direction = np.linalg.eigh(self.correlation)
+        root = direction * np.sqrt(np.maximum(size, 0.0)) @ direction.T
+        return np.asarray(scores @ root)
+
+    def table(self, scores: Array) -> dict[str, Array]:
+        """A table of individuals in declared units, from normal scores (n, n_factors)."""
+        from scipy.special import ndtr
+
+        return self._columns(np.asarray(ndtr(scores)))
 
     def points(self, n: int, design: str, seed: int, width: int | None = None) -> Array:
         """``n`` points (n, width) of the unit cube.
@@ -202,6 +243,9 @@ class Study:
 
     def columns(self, points: Array) -> dict[str, Array]:
         """A table of individuals in declared units, from points (n, n_factors) of the cube."""
+        return self.table(self.scores(points)) if self.correlations else self._columns(points)
+
+    def _columns(self, points: Array) -> dict[str, Array]:
         return {
             factor.path: from_si(factor.values(points[:, k], entry), entry.unit)
             for k, (factor, entry) in enumerate(zip(self.factors, self.entries, strict=True))
@@ -244,6 +288,7 @@ class Study:
         """
         from galenic.inference.sobol import indices
 
+        self._require_independence("sobol")
         return indices(self, n, seed, resamples)
 
     def morris(self, paths: int = 30, levels: int = 6, seed: int = 0) -> Morris:
@@ -253,7 +298,29 @@ class Study:
         """
         from galenic.inference.morris import effects
 
+        self._require_independence("morris")
         return effects(self, paths, levels, seed)
+
+    def _require_independence(self, what: str) -> None:
+        if self.correlations:
+            raise DataError(
+                "the factors are correlated",
+                where=what,
+                expected="independent factors, whose shares of the variance can be told apart",
+                hint="shapley() takes correlated factors",
+            )
+
+    def shapley(
+        self, n: int = 256, seed: int = 0, orders: int = 64, resamples: int = 200
+    ) -> Shapley:
+        """Shares of the variance for factors that may be correlated; they add up to one.
+
+        Up to eight factors run ``n`` times two to the power of their number individuals; more are
+        put into ``orders`` random orders, with one run of ``n`` for each set on the way.
+        """
+        from galenic.inference.shapley import effects
+
+        return effects(self, n, seed, orders, resamples)
 
     def uncertainty(
         self, n: int = 1024, design: str = "sobol", seed: int = 0, **settings: Any

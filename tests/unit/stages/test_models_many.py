@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 from galenic.errors import DataError, UnitError, UnknownName
 from galenic.stages.models.services import population, sensitivity
 from galenic.twin.arguments import ArgumentError
+from galenic.twin.result import Column, Table
 from galenic.twin.service import Cancelled, File, Run
 
 OWN = str(Path(__file__).parents[3] / "examples" / "own_model.py")
@@ -135,3 +136,16 @@ def test_morris_gives_effects_in_the_unit_of_the_output():
 def test_a_wrong_population_is_refused(given, error):
     with pytest.raises(error):
         population(OWN, duration="1 h", **given)
+
+
+def test_shapley_takes_correlated_spreads():
+    pairs = Table(
+        "", (Column("one", ["CL"]), Column("other", ["V"]), Column("correlation", [0.6], "1"))
+    )
+    found = sensitivity(
+        OWN, spread={"CL": 0.3, "V": 0.2}, method="shapley", points=16, duration="8 h",
+        measure="area", outputs=("C",), correlations=pairs,
+    )  # fmt: skip
+
+    assert list(found.tables[0]["factor"]) == ["CL", "V"]
+    assert sum(found.tables[0]["shapley"]) == pytest.approx(1.0, abs=1e-9)

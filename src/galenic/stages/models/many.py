@@ -165,6 +165,13 @@ def _files(found: Trajectories) -> list[Any]:
     return files
 
 
+def correlations_of(table: Table | None) -> dict[tuple[str, str], float]:
+    """Pairs of paths and their correlation, from the rows of a table."""
+    if table is None:
+        return {}
+    return {(one, other): float(value) for one, other, value in table.rows()}
+
+
 def sobol_result(found: Any) -> Result:
     """Indices with intervals as a table, and over time as plots."""
     frame = found.to_dataframe()
@@ -186,6 +193,18 @@ def sobol_result(found: Any) -> Result:
                 )
     plots = [] if single else _over_time(found)
     return Result("", values, [Table("sobol indices", tuple(columns))], plots)
+
+
+def shapley_result(found: Any) -> Result:
+    """Effects that add up to one, with what each factor explains alone and beyond the others."""
+    frame = found.to_dataframe()
+    names = ("shapley", "shapley_low", "shapley_high", "alone", "beyond")
+    columns = [Column("of", frame["of"].tolist())]
+    if np.isfinite(frame["time"]).any():
+        columns.append(Column("time", frame["time"].tolist(), "s"))
+    columns.append(Column("factor", frame["factor"].tolist()))
+    columns += [Column(name.replace("_", " "), frame[name].tolist(), "1") for name in names]
+    return Result("", {}, [Table("shapley effects", tuple(columns))])
 
 
 def _over_time(found: Any) -> list[Plot]:

@@ -275,7 +275,7 @@ def population(
 def sensitivity(
     model: ModelRef,
     spread: Values | None = None,
-    method: Literal["sobol", "morris"] = "sobol",
+    method: Literal["sobol", "morris", "shapley"] = "sobol",
     measure: Literal["peak", "trough", "area", "course"] = "peak",
     points: Annotated[int, In(lower=2, upper=65_536)] = 256,
     values: Values | None = None,
@@ -284,6 +284,8 @@ def sensitivity(
     outputs: tuple[str, ...] = (),
     steps: Annotated[Table, Columns(time="s", path="text", value="text")] | None = None,
     doses: Annotated[Table, Columns(time="s", path="text", amount="text", duration="s")]
+    | None = None,
+    correlations: Annotated[Table, Columns(one="text", other="text", correlation="1")]
     | None = None,
     seed: int = 0,
     *,
@@ -299,11 +301,12 @@ def sensitivity(
         What is uncertain: CL=0.3 is log-normal, CL="2 L/h" normal with that sd, CL="3 L/h to 8 L/h"
         uniform. The spreads that the model declares if left out.
     method : choice
-        Sobol indices, or the cheaper screening of Morris.
+        Sobol indices, the cheaper screening of Morris, or Shapley effects, which may be correlated.
     measure : choice
         What is looked at in each output; "course" is its value at every output time.
     points : int
-        Sobol: a power of two, run times the number of spreads plus two. Morris: paths.
+        Sobol: a power of two, run times the number of spreads plus two. Shapley: a power of two,
+        run for every set of up to eight spreads. Morris: paths.
     values : mapping
         Parameters, inputs and start values by path; others keep their defaults.
     duration : duration
@@ -316,6 +319,8 @@ def sensitivity(
         Inputs and parameters that change: path has value from time on.
     doses : table
         Amounts given into a state at a time, at once or over a duration.
+    correlations : table
+        Between the normal scores of two spreads, for method shapley; none if left out.
     seed : int
         Of the draw.
     """
@@ -334,7 +339,10 @@ def sensitivity(
         built.example_duration if duration is None else duration,
         every,
         settings={"values": values, "progress": run.progress},
+        correlations=many.correlations_of(correlations),
     )
+    if method == "shapley":
+        return many.shapley_result(study.shapley(points, seed))
     if method == "morris":
         return many.morris_result(study.morris(points, seed=seed))
     return many.sobol_result(study.sobol(points, seed))

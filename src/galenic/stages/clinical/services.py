@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
+from galenic.stages.clinical.populations import population_check, population_fit
 from galenic.twin.service import (
     Columns,
     Duration,
@@ -29,6 +30,8 @@ __all__ = [
     "forecast_levels",
     "gene_phenotypes",
     "insulin_day",
+    "population_check",
+    "population_fit",
     "read_record",
 ]
 

@@ -47,7 +47,7 @@ def main(quick: bool = False) -> Figures:
         figures |= _compile_times(name, case)
         for method in dict.fromkeys((METHODS[name], "rodas5p")):
             figures |= _throughput(name, case, method, 1 if quick else 5)
-    return figures
+    return figures | _two_threads(2_000 if quick else 20_000, 1 if quick else 7)
 
 
 def _problems() -> ModuleType:
@@ -113,6 +113,24 @@ def _throughput(name: str, case: Any, method: str, repeats: int) -> Figures:
     }
 
 
+def _two_threads(count: int, repeats: int) -> Figures:
+    """Wall time of one thread over that of two, problem (b); and how much work two threads add."""
+    case = _problems().whole_body(count)
+    solve(case, "rodas5p", threads=2)
+    pairs = [
+        [_seconds(lambda: solve(case, "rodas5p", threads=k), clock)  # noqa: B023
+         for k in (1, 2) for clock in (perf_counter, process_time)]
+        for _ in range(repeats)
+    ]  # fmt: skip
+    wall = median(one[0] / one[2] for one in pairs)
+    work = median(one[3] / one[1] for one in pairs)
+    floor = {"floor": 1.8} if repeats > 1 else {}
+    return {
+        "b two threads": {"value": wall, "unit": "1"} | floor,
+        "b two threads, work": {"value": work, "unit": "1"},
+    }
+
+
 _references: dict[tuple[str, int], Any] = {}
 
 
@@ -132,14 +150,14 @@ def error(values: Any, reference: Any) -> float:
     return float(np.median(mixed.max(axis=(1, 2))))
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    begin = process_time()
+def _seconds(work: Callable[[], Any], clock: Callable[[], float] = process_time) -> float:
+    begin = clock()
     work()
-    return process_time() - begin
+    return clock() - begin
 
 
 def compare_with_baseline(folder: Path, quick: bool) -> None:
-    """The kernel and an earlier engine in turns."""
+    """The kernel and an earlier engine in turns: same method, or Rodas5P beside exact steps."""
     sys.path.insert(0, str(folder))
     problems = _module("baseline_problems", folder / "problems.py")
     engine = _module("baseline_engine", folder / "prototype_engine.py")
@@ -147,25 +165,27 @@ def compare_with_baseline(folder: Path, quick: bool) -> None:
         case = _case(name, quick)
         old = getattr(problems, f"prob_{name}")(len(case.theta))
         assert np.allclose(old.theta, case.theta), "the samples differ"
-        before = min(
-            (engine.Engine(old, L=lanes) for lanes in (4, 8)),
-            key=lambda one: min(_seconds(lambda: one.run()) for _ in range(3)),
-        )
         for method in dict.fromkeys((METHODS[name], "rodas5p")):
-            solve(case, method)
-            pairs = [
-                (_seconds(lambda: solve(case, method)), _seconds(before.run))  # noqa: B023
-                for _ in range(3 if quick else 9)
-            ]
-            ratio = median(theirs / ours for ours, theirs in pairs)
-            speed = len(case.theta) / median(ours for ours, _ in pairs)
-            mine = error(solve(case, method).values, _exact(name, case))
-            theirs = error(np.asarray(before.run()).reshape(_exact(name, case).shape),
-                           _before(case))  # fmt: skip
-            print(
-                f"{name} {method:8} {speed:10.0f}/s  {ratio:6.2f} times the baseline  "
-                f"error {mine:.1e} against {theirs:.1e}"
+            theirs = method if method != "exact" else "rodas5p"
+            before = min(
+                (engine.Engine(old, theirs, L=lanes) for lanes in (4, 8)),
+                key=lambda one: min(_seconds(one.run) for _ in range(3)),
             )
+            _show_pair(name, case, method, before, 3 if quick else 15)
+
+
+def _show_pair(name: str, case: Any, method: str, before: Any, repeats: int) -> None:
+    solve(case, method)
+    pairs = [(_seconds(lambda: solve(case, method)), _seconds(before.run)) for _ in range(repeats)]
+    ratios = sorted(theirs / ours for ours, theirs in pairs)
+    speed = len(case.theta) / median(ours for ours, _ in pairs)
+    mine = error(solve(case, method).values, _exact(name, case))
+    values = np.asarray(before.run()).reshape(_exact(name, case).shape)
+    theirs = error(values, _before(case))
+    print(
+        f"{name} {method:8} {speed:10.0f}/s  {median(ratios):6.2f} times the baseline "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f})  error {mine:.1e} against {theirs:.1e}"
+    )
 
 
 def _before(case: Any) -> Any:

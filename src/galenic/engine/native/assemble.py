@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from galenic.engine.native.consistent import settle_program
 from galenic.engine.native.crossings import (
@@ -67,7 +67,7 @@ def assemble(problem: Problem, method: Rosenbrock | None, lanes: int) -> tuple[s
         *(stepper.programs if stepper else []),
         *(_straight(equations, method, kept) if method and not stepper else []),
         *([control_program(graph, method)] if method else []),
-        _observe(equations, kept, rows),
+        *_observe(equations, kept, rows),
         _start(equations),
         *(_reset(equations, rule) for rule in range(len(problem.rules))),
     ]
@@ -159,14 +159,17 @@ def _straight(equations: Equations, method: Rosenbrock, kept: list[int]) -> list
     return [step_program(equations, method, kept), dense]
 
 
-def _observe(equations: Equations, kept: list[int], rows: int) -> Program:
-    """Reads POS, TOUT, D, Y, YN; stores the outputs in OB."""
+def _observe(equations: Equations, kept: list[int], rows: int) -> list[Program]:
+    """Read POS, TOUT, D, Y, YN; store the outputs in OB, of all lanes or at times of one lane."""
     graph = equations.graph
     program = Program("observe", graph)
     n = equations.n
     y = interpolate(graph, kept, rows, n) if rows else interpolated(graph, n)
     program.store_all("OB", equations.outputs(graph.load("TOUT", 0), y))
-    return program
+    if not rows:
+        return [program]
+    alone = replace(program, name="observe_alone", alone=frozenset({"POS", "TOUT"}))
+    return [program, alone]
 
 
 def _start(equations: Equations) -> Program:

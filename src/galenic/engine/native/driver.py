@@ -7,15 +7,15 @@ from a counter shared by all threads. Lanes without an individual repeat a step 
 from __future__ import annotations
 
 from galenic.engine.native import consistent, crossings
-from galenic.engine.native.driving import FULL, Driver, Shape, next_output
+from galenic.engine.native.driving import FULL, Driver, Shape
 from galenic.engine.native.individuals import service
 from galenic.engine.native.job import Status
+from galenic.engine.native.recording import record_now, record_outputs, recorder
 from galenic.engine.native.scribe import Layout
 
 DOUBLES = (
     "T H HS TS NO ERR GUARD ERR2 FAC RTOL BEFORE STOP BEGAN POS TOUT HEVENT EVENTED TARGET".split()
 )
-_NARROW = 8  # outputs
 INTEGERS = ("ID", "EI", "EE", "TP", "OP", "ACC", "REJ", "CODE", "NEED", "FRESH", "DIRTY", "TARGETS")
 
 
@@ -38,44 +38,9 @@ def lay_out(layout: Layout, shape: Shape) -> None:
 
 def driver(layout: Layout, shape: Shape) -> str:
     """The functions ``run``, ``serve`` and what they call."""
-    parts = [service(layout, shape), _observe(layout, shape), _run(layout, shape)]
+    parts = [service(layout, shape), recorder(layout, shape), _judge(layout, shape)]
+    parts.append(_run(layout, shape))
     return "\n".join(parts)
-
-
-def _observe(layout: Layout, shape: Shape) -> str:
-    """record(ws, lanes): one output row for each lane of a mask, from OB."""
-    s = Driver(layout)
-    if shape.n_outputs > _NARROW:
-        with s.lanes_of("%due") as lane:
-            out = s.lane_load("OP", lane, kind="ptr")
-            with s.loop(shape.n_outputs) as i:
-                s.put(out, i, s.lane_load("OB", lane, i))
-            next_output(s, shape, lane, out)
-    else:
-        _record_all(s, shape)
-    return s.function("record", f"ptr %ws, i{s.lanes} %due")
-
-
-def _record_all(s: Driver, shape: Shape) -> None:
-    """Few outputs: no branches; lanes that have none now write where nobody reads.
-
-    NO is made as one vector: written lane by lane it would hold up the comparison that follows.
-    """
-    mask = s.get(f"bitcast i{s.lanes} %due to {s.M}")
-    nowhere = s.splat_whole(s.get(f"ptrtoint ptr {s.address('TRASH')} to i64"))
-    place = s.load("OP", kind=s.I)
-    s.store("TARGETS", s.pick(mask, place, nowhere, s.I), kind=s.I)
-    for array, size in (("OP", 8 * shape.n_outputs), ("TP", 8)):
-        step = s.pick(mask, s.whole(size), "zeroinitializer", s.I)
-        s.store(array, s.get(f"add {s.I} {s.load(array, kind=s.I)}, {step}"), kind=s.I)
-    following = "poison"
-    for lane in range(s.lanes):
-        row = s.lane_load("TARGETS", lane, kind="ptr")
-        for o in range(shape.n_outputs):
-            s.put(row, o, s.lane_load("OB", lane, o))
-        time = s.item(s.lane_load("TP", lane, kind="ptr"), 0)
-        following = s.get(f"insertelement {s.V} {following}, double {time}, i64 {lane}")
-    s.blend("NO", mask, following)
 
 
 def _run(layout: Layout, shape: Shape) -> str:
@@ -119,7 +84,7 @@ def _advance(s: Driver, shape: Shape, active: str) -> None:
     """Try one step in every lane, accept it where the error allows, serve who arrived."""
     time, size, goal = s.load("T"), s.load("H"), s.load("TS")
     if shape.exact:
-        _record_now(s, shape, active, time)
+        record_now(s, shape, active, time)
         lands, tried = _next_stop(s, time, goal)
     else:
         left = s.binary("fsub", goal, time)
@@ -136,39 +101,26 @@ def _advance(s: Driver, shape: Shape, active: str) -> None:
     if shape.triggers:
         back = crossings.search(s, len(shape.triggers), good, shape.parts)
         good = s.both(good, s.get(f"xor {s.M} {back}, {s.trues()}"))
-    _record_outputs(s, shape, good, time, tried, reached)
+    record_outputs(s, shape, good, time, tried, reached)
     _choose_size(s, good, lands, tried, size)
     if back:
         s.store("H", s.pick(back, tried, s.load("H")))
     _count(s, "ACC", good)
-    _count(s, "REJ", s.get(f"xor {s.M} {good}, {active}"))
     s.store("T", s.pick(good, reached, time))
     with s.loop(shape.n) as i:
         s.blend("Y", good, s.load("YN", i), i)
-    failed = bad if shape.exact else _judge(s, bad, tried, active)
-    if shape.exact:
-        code = s.pick(bad, s.whole(Status.NOT_FINITE), s.load("CODE", kind=s.I), s.I)
-        s.store("CODE", code, kind=s.I)
     arrived = s.both(good, lands)
-    needs = s.get(f"or {s.M} {arrived}, {failed}")
-    with s.when(s.any(needs)):
-        s.store("NEED", s.get(f"zext {s.M} {needs} to {s.I}"), kind=s.I)
+    refused = s.get(f"xor {s.M} {good}, {active}")
+    taken = s.get(f"add {s.I} {s.load('ACC', kind=s.I)}, {s.load('REJ', kind=s.I)}")
+    many = s.get(f"icmp sge {s.I} {taken}, {s.splat_whole(s.number('max_steps'))}")
+    trouble = s.get(f"or {s.M} {refused}, {many}")
+    with s.when(s.any(s.get(f"or {s.M} {trouble}, {arrived}"))):
+        s.store("NEED", s.get(f"zext {s.M} {arrived} to {s.I}"), kind=s.I)
+        with s.when(s.any(trouble)):
+            narrow = f"i{s.lanes}"
+            s.do(f"call void @judge({FULL}, {narrow} {s.packed(bad)}, {narrow} "
+                 f"{s.packed(refused)})")  # fmt: skip
         s.do(f"call void @serve({FULL})")
-
-
-def _record_now(s: Driver, shape: Shape, active: str, time: str) -> None:
-    """Outputs at the begin of an exact step, which aims at the one after."""
-    if not shape.n_outputs:
-        return
-    with s.forever() as (_, out):
-        now = s.both(active, s.compare("ole", s.load("NO"), time))
-        some = s.label("some")
-        s.branch(s.any(now), some, out)
-        s.begin(some)
-        s.store("POS", s.const(0.0))
-        s.store("TOUT", time)
-        s.call_all(shape.parts("observe"))
-        s.do(f"call void @record(ptr %ws, i{s.lanes} {s.packed(now)})")
 
 
 def _next_stop(s: Driver, time: str, goal: str) -> tuple[str, str]:
@@ -180,47 +132,14 @@ def _next_stop(s: Driver, time: str, goal: str) -> tuple[str, str]:
     return s.compare("oge", target, goal), s.binary("fsub", target, time)
 
 
-def _record_outputs(
-    s: Driver, shape: Shape, good: str, time: str, tried: str, reached: str
-) -> None:
-    """Write every output inside an accepted step.
-
-    An output at the end of a step waits for the next step, which starts after the events of that
-    time, unless outputs before events are wanted or the run ends here.
-    """
-    if not shape.n_outputs:
-        return
-    inclusive = s.compare("une", s.load("BEFORE"), s.const(0.0))
-    at_end = s.compare("oge", reached, s.load("STOP"))
-    inclusive = s.get(f"or {s.M} {inclusive}, {at_end}")
-
-    def due() -> tuple[str, str]:
-        wanted = s.load("NO")
-        inside = s.compare("olt", wanted, reached)
-        at = s.both(s.compare("ole", wanted, reached), inclusive)
-        return wanted, s.both(good, s.get(f"or {s.M} {inside}, {at}"))
-
-    _, first = due()
-    with s.when(s.any(first)):
-        s.call_all(shape.parts("dense"))
-        with s.forever() as (_, out):
-            wanted, now = due()
-            some = s.label("some")
-            s.branch(s.any(now), some, out)
-            s.begin(some)
-            s.store("POS", s.binary("fdiv", s.binary("fsub", wanted, time), tried))
-            s.store("TOUT", wanted)
-            s.call_all(shape.parts("observe"))
-            s.do(f"call void @record(ptr %ws, i{s.lanes} {s.packed(now)})")
-
-
 def _choose_size(s: Driver, good: str, lands: str, tried: str, size: str) -> None:
     """The next step size; a step cut to land on an event does not shrink it."""
     fresh = s.compare("une", s.load("EVENTED"), s.const(0.0))
     settled = s.both(good, fresh)
-    uncut = s.get(f"xor {s.M} {lands}, {s.trues()}")
-    s.blend("HEVENT", s.both(settled, uncut), tried)
-    s.blend("EVENTED", settled, s.const(0.0))
+    with s.when(s.any(settled)):
+        uncut = s.get(f"xor {s.M} {lands}, {s.trues()}")
+        s.blend("HEVENT", s.both(settled, uncut), tried)
+        s.blend("EVENTED", settled, s.const(0.0))
     following = s.binary("fmul", tried, s.load("FAC"))
     larger = s.pick(s.compare("ogt", size, following), size, following)
     s.store("H", s.pick(s.both(good, lands), larger, following))
@@ -231,23 +150,39 @@ def _count(s: Driver, array: str, mask: str) -> None:
     s.store(array, s.get(f"add {s.I} {s.load(array, kind=s.I)}, {more}"), kind=s.I)
 
 
-def _judge(s: Driver, bad: str, tried: str, active: str) -> str:
-    """Set CODE where an individual cannot go on; gives those lanes."""
+def _judge(layout: Layout, shape: Shape) -> str:
+    """judge(ws, job, bad, refused): count refused steps; CODE and NEED of who cannot go on."""
+    s = Driver(layout)
+    narrow = f"i{s.lanes}"
+    bad, refused = (s.get(f"bitcast {narrow} {bits} to {s.M}") for bits in ("%bad", "%refused"))
+    _count(s, "REJ", refused)
+    code = s.load("CODE", kind=s.I)
+    if shape.exact:
+        failed, found = bad, s.pick(bad, s.whole(Status.NOT_FINITE), code, s.I)
+    else:
+        failed, found = _reasons(s, bad, code)
+    s.store("CODE", found, kind=s.I)
+    need = s.pick(failed, s.whole(1), s.load("NEED", kind=s.I), s.I)
+    s.store("NEED", need, kind=s.I)
+    return s.function("judge", f"{FULL}, {narrow} %bad, {narrow} %refused")
+
+
+def _reasons(s: Driver, bad: str, before: str) -> tuple[str, str]:
+    """The lanes whose step became too small or that took too many; CODE with the reason."""
     near = s.binary("fmul", s.call("llvm.fabs", s.load("T")), s.const(8.9e-16))
     near = s.pick(s.compare("ogt", near, s.const(1e-40)), near, s.const(1e-40))
-    stuck = s.both(bad, s.compare("ole", tried, near))
+    stuck = s.both(bad, s.compare("ole", s.load("HS"), near))
     finite = s.compare("olt", s.load("ERR2"), s.const(1e12))
     pivot = s.compare("ogt", s.load("GUARD"), s.const(1.0))
     reason = s.pick(pivot, s.whole(Status.PIVOT), s.whole(Status.STEP_TOO_SMALL), s.I)
     reason = s.pick(finite, reason, s.whole(Status.NOT_FINITE), s.I)
     taken = s.get(f"add {s.I} {s.load('ACC', kind=s.I)}, {s.load('REJ', kind=s.I)}")
-    most = s.number("max_steps")
-    limit = s.splat_whole(most)
+    limit = s.splat_whole(s.number("max_steps"))
+    active = s.get(f"icmp sge {s.I} {s.load('ID', kind=s.I)}, zeroinitializer")
     many = s.both(active, s.get(f"icmp sge {s.I} {taken}, {limit}"))
-    arrived = s.both(active, s.compare("oge", s.load("T"), s.load("STOP")))
+    arrived = s.compare("oge", s.load("T"), s.load("STOP"))
     many = s.both(many, s.get(f"xor {s.M} {arrived}, {s.trues()}"))
     code = s.pick(stuck, reason, "zeroinitializer", s.I)
     code = s.pick(many, s.whole(Status.TOO_MANY_STEPS), code, s.I)
     failed = s.get(f"or {s.M} {stuck}, {many}")
-    s.store("CODE", s.pick(failed, code, s.load("CODE", kind=s.I), s.I), kind=s.I)
-    return failed
+    return failed, s.pick(failed, code, before, s.I)

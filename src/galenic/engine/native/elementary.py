@@ -75,6 +75,7 @@ def declarations(layout: Layout) -> str:
     lines += [f"declare {s.V} @{name}{suffix}({s.V}, {s.V})" for name in _BINARY_INTRINSICS]
     lines.append(f"declare {s.V} @llvm.fma{suffix}({s.V}, {s.V}, {s.V})")
     lines.append(f"declare i{s.lanes} @llvm.cttz.i{s.lanes}(i{s.lanes}, i1)")
+    lines.append(f"declare i{s.lanes} @llvm.ctpop.i{s.lanes}(i{s.lanes})")
     for name, count in LIBM.items():
         lines.append(f"declare double @{name}({', '.join(['double'] * count)})")
     return "\n".join(lines) + "\n"

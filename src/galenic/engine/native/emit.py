@@ -46,11 +46,12 @@ def emit(program: Program, layout: Layout, chunk: int) -> Emitted:
     touched = {array for array, _, _ in program.stores}
     touched |= {str(keys[value][1]) for value in order if keys[value][0] == "load"}
     pointed = [name for array, name in POINTED.items() if array in touched]
-    arguments = ", ".join(["ptr noalias %ws", *(f"ptr noalias {name}" for name in pointed)])
-    passed = ", ".join(["ptr %ws", *(f"ptr {name}" for name in pointed)])
+    lane = [] if program.alone is None else ["i64 %lane"]
+    arguments = ", ".join(["ptr noalias %ws", *(f"ptr noalias {name}" for name in pointed), *lane])
+    passed = ", ".join(["ptr %ws", *(f"ptr {name}" for name in pointed), *lane])
     texts, calls = [], []
     for part in range(max(where.values(), default=0) + 1):
-        writer = _Writer(layout, keys, slots)
+        writer = _Writer(layout, keys, slots, program.alone)
         writer.write([v for v in real if where[v] == part], where, part, stores.get(part, []))
         name = f"{program.name}_{part}"
         texts.append(writer.scribe.function(name, arguments))
@@ -101,9 +102,15 @@ def _read(keys: dict[Value, Key], value: Value, where: dict[Value, int]) -> list
 class _Writer:
     """Writes the values of one chunk."""
 
-    def __init__(self, layout: Layout, keys: dict[Value, Key], slots: dict[Value, int]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        keys: dict[Value, Key],
+        slots: dict[Value, int],
+        alone: frozenset[str] | None,
+    ) -> None:
         self.scribe = Scribe(layout)
-        self.keys, self.slots = keys, slots
+        self.keys, self.slots, self.alone = keys, slots, alone
         self.names: dict[Value, str] = {}
 
     def write(
@@ -149,6 +156,9 @@ class _Writer:
         if key[0] == "load" and key[1] in POINTED:
             place = self._pointed(str(key[1]), int(key[2]))
             name = self.scribe.get(f"load {self.scribe.V}, ptr {place}, align {self.scribe.align}")
+        elif key[0] == "load" and self.alone is not None and key[1] not in self.alone:
+            one = self.scribe.lane_load(str(key[1]), "%lane", int(key[2]))
+            name = self.scribe.splat(one)
         elif key[0] == "load":
             name = self.scribe.load(str(key[1]), int(key[2]))
         elif key[0] in COMPARISONS:  # masks do not travel between chunks: they are made again

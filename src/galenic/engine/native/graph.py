@@ -220,12 +220,15 @@ class Program:
     A program never reads an element that it stores. ``hoist`` is False for the programs that run
     once per individual. With ``near`` a value is made where it is first needed, which keeps few
     values alive; without it in the order of the graph, which keeps long chains side by side.
+    A program with ``alone`` works for one lane, whose elements fill the vectors of all arrays that
+    it reads but of those named.
     """
 
     name: str
     graph: Graph
     hoist: bool = True
     near: bool = False
+    alone: frozenset[str] | None = None
     stores: list[tuple[str, int, Value]] = field(default_factory=list)
 
     def store(self, array: str, index: int, value: Value) -> None:

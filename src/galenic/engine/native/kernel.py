@@ -177,7 +177,7 @@ class Kernel:
             "start": begin,
             "stop": end,
             "states": from_states,
-            "times": plan.packed,
+            "times": np.append(plan.packed, np.full(self.lanes, np.nan)),  # read in vectors
             "times_first": plan.starts,
             "out": values,
             "out_first": plan.rows,

@@ -1,0 +1,1 @@
+"""Learned parts of models, and what can be said of them outside of their data."""

@@ -36,7 +36,7 @@ from galenic.connect.mqtt.topic import (
     state_payload,
     state_topic,
 )
-from galenic.connect.mqtt.values import BAD_NO_COMMUNICATION, MILLISECOND, set_value
+from galenic.connect.mqtt.values import BAD_NO_COMMUNICATION, BOOLEAN, MILLISECOND, set_value
 from galenic.connect.reconnect import Backoff, Supervisor
 from galenic.errors import ConnectionLost, DataError, GalenicError, UnknownName
 from galenic.signals import Quality, Receipt, Sample
@@ -291,7 +291,9 @@ class SparkplugHost:
         if why:
             log.info("connection %s: node %s is asked for a rebirth: %s", self.name, node, why)
         payload = Payload(timestamp=self.clock.now() // MILLISECOND)
-        payload.metrics.add(name=REBIRTH, timestamp=payload.timestamp, boolean_value=True)
+        payload.metrics.add(
+            name=REBIRTH, timestamp=payload.timestamp, datatype=BOOLEAN, boolean_value=True
+        )
         topic = Topic(self.group, "NCMD", node)
         self._orders.put_nowait((str(topic), payload.SerializeToString(), 0, False))
 
@@ -466,7 +468,11 @@ class SparkplugHost:
     # -- writes ---------------------------------------------------------------------------------
 
     def _command(self, known: Known, value: Value) -> bytes:
-        """The command; a node that gave an alias gets it instead of the name."""
+        """The command; a node that gave an alias gets it instead of the name.
+
+        It carries the data type, which the specification advises against: the JavaScript stack of
+        Eclipse Tahu cannot read a value without it.
+        """
         now = self.clock.now() // MILLISECOND
         payload = Payload(timestamp=now)
         metric = payload.metrics.add(timestamp=now)
@@ -474,6 +480,7 @@ class SparkplugHost:
             metric.name = known.name
         else:
             metric.alias = known.alias
+        metric.datatype = known.kind.code
         set_value(metric, value, known.kind)
         data: bytes = payload.SerializeToString()
         return data

@@ -19,6 +19,7 @@ from galenic.stages.clinical.services import (
     fit_record,
     forecast_levels,
     gene_phenotypes,
+    next_level,
 )
 from galenic.stages.clinical.shown import LABEL
 from galenic.stages.clinical.twin import DEFINITIONS, gentamicin_patient, patient
@@ -321,3 +322,33 @@ def test_antibodies_against_infliximab_are_a_covariate_of_the_record():
 
     with pytest.raises(DataError, match="no administration of infliximab"):
         fit_record(record=person, drug="infliximab", covariates={"antibodies": 1})
+
+
+def test_the_advised_level_removes_as_much_doubt_as_was_said():
+    """A level as expected is really taken, at the best time and at a bad one."""
+    told = TOLD | {"levels": "time,level\n12,14.8"}
+    planned = "time,amount,duration\n1,1000,1"
+    answer = next_level(**told, planned=planned, horizon="24 h", every="1 h")
+
+    table = columns(answer.tables[0])
+    assert table["doubt left"] == sorted(table["doubt left"])
+    assert answer["doubt left"] < answer["doubt now"]
+
+    curve = dict(zip(answer.plots[0].x.data, answer.plots[0].y[0].data, strict=True))
+    start = 22.2 + 1  # of the axis of the tables: the last infusion's end
+    spreads = {}
+    for hours in (answer["best time"], 1.0):
+        forecast = forecast_levels(**told, planned=planned, horizon="24 h")
+        rows = columns(forecast.tables[0])
+        level = dict(zip(rows["ahead"], rows["level"], strict=True))[hours]
+        doses = "\n".join(
+            ["time,amount,duration", "0,1900,1", "22.2,1750,1", f"{start + 1},1000,1"]
+        )
+        again = fit_patient(
+            **PERSON, doses=doses, levels=f"time,level\n12,14.8\n{start + hours},{level}"
+        )
+        value = again.values["CL"]
+        spreads[hours] = 100 * np.log(value.upper / value.lower) / (2 * 1.645)
+    best = answer["best time"]
+    assert spreads[best] == pytest.approx(curve[best], rel=0.15)
+    assert spreads[best] < spreads[1.0]

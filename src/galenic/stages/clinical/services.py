@@ -119,6 +119,36 @@ def forecast_levels(
     return Result(text, values, [_forecast_table(axis, ahead)], [plot])
 
 
+@service("When to measure next", stage="clinical", effect="read")
+def next_level(
+    twin: SomeTwin | None = None,
+    planned: DoseTable | None = None,
+    horizon: Duration = 86_400.0,
+    every: Duration = 1800.0,
+    doses: Doses | None = None,
+    levels: Levels | None = None,
+    covariates: Known | None = None,
+    drug: Drug = "vancomycin",
+    *,
+    run: Run,
+) -> Result:
+    """Say at which time a level would remove most of the doubt about exposure.
+
+    Parameters
+    ----------
+    planned : table
+        Doses to come: hours from now, amount [mg], duration of the infusion [h].
+    horizon : duration
+        How far to look.
+    every : duration
+        Step of the times that are compared.
+    """
+    from galenic.stages.clinical import measuring
+
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels))
+    return measuring.advise(case, _planned(planned, horizon), horizon, every, run)
+
+
 @service("Advise a dose", stage="clinical", effect="read")
 def advise_dose(
     twin: SomeTwin | None = None,

@@ -64,7 +64,8 @@ def create_app(
     app.state.session = session
     app.state.access = Access(users)
     problems.install(app)
-    app.add_middleware(guard.Guard, largest=round(security.server.body_limit * 2**20))
+    limit = round(security.server.body_limit * 2**20)
+    app.add_middleware(guard.Guard, access=app.state.access, largest=limit)
     app.include_router(access.router(app.state.access))
     app.include_router(people.router(app.state.access))
     app.state.oidc = Provider(security.oidc, users) if security.oidc is not None else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from galenic.app.api.access import refuse_foreign
+from galenic.app.api.access import CALLER, Access, refuse_foreign
 from galenic.app.api.problems import NotSignedIn, TooLarge, problem
 from galenic.errors import GalenicError
 
 LARGEST = 64 * 1024 * 1024  # bytes of the body of a call of a service
 SMALL = 1024 * 1024  # bytes of every other body
-CALLS = ("/api/services/", "/epcis/", "/_nicegui")
+CALLS = ("/api/services/", "/api/requests", "/epcis/", "/_nicegui")
+CLOSED = ("/api/", "/epcis/")
+OPEN = ("/api/health", "/api/sign-in", "/api/sign-out", "/api/password")
 SOCKETS = "/_nicegui_ws"
 
 PAGES = (
@@ -36,17 +39,20 @@ FOR_EVER = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware: without a sign-in nothing of a request is even read, but at open addresses.
 
     Parameters
     ----------
     app : ASGI application
+    access : Access
+        Who is asking.
     largest : int
         Bytes of the largest body of a call of a service.
     """
 
-    def __init__(self, app: ASGIApp, largest: int = LARGEST) -> None:
+    def __init__(self, app: ASGIApp, access: Access, largest: int = LARGEST) -> None:
         self.app = app
+        self.access = access
         self.largest = largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +70,13 @@ class Guard:
             return
         await self._http(scope, receive, send)
 
+    def _knock(self, scope: Scope) -> None:
+        """Note who is asking; NotSignedIn where nobody may ask without a sign-in."""
+        path = scope["path"]
+        is_open = path in OPEN or path.startswith("/api/oidc/") or scope["method"] == "OPTIONS"
+        if path.startswith(CLOSED) and not is_open:
+            scope[CALLER] = self.access.caller(HTTPConnection(scope))
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self.largest if scope["path"].startswith(CALLS) else min(SMALL, self.largest)
 
@@ -72,6 +85,11 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *_extra(scope, message)]}
             await send(message)
 
+        try:
+            await run_in_threadpool(self._knock, scope)
+        except GalenicError as error:
+            await problem(error, scope["path"])(scope, receive, answer)
+            return
         if _length(scope) > limit:
             await problem(_too_large(limit), scope["path"])(scope, receive, answer)
             return

@@ -14,6 +14,7 @@ from typing import Any
 from nicegui import context, ui
 
 from galenic.app.permissions import Caller, sees_all
+from galenic.app.session import SignatureNeeded
 from galenic.app.views import shown
 from galenic.app.views.room import TELLING, Room
 from galenic.app.views.theme import SIGNS
@@ -118,6 +119,11 @@ class Page:
                 )
             who = self.room.access.of_token(self.token, "page")
             return await self.room.call(service, arguments, who, wait)
+        except SignatureNeeded as needed:
+            from galenic.app.views.signatures import request_call
+
+            request_call(self, service, arguments, needed)
+            return None
         except GalenicError as error:
             complain(error)
             return None

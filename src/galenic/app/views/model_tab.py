@@ -10,9 +10,11 @@ from typing import Any
 
 from nicegui import ui
 
+from galenic.app.permissions import sees_all
 from galenic.app.views import shown
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, html
+from galenic.app.views.signatures import signatures_of
 from galenic.app.views.tables import Html, grid
 
 KINDS = (
@@ -38,6 +40,8 @@ async def model_tab(page: Page, facts: Facts) -> None:
         f"{escape(facts.twin.definition.version)}, "
         f"model identity <code>{card['identity'][:16]}…</code></p>"
     )
+    if sees_all(page.who):
+        signatures_of(page, "definition", facts.id, "Signatures of the definition")
     show_card(card)
 
 

@@ -76,6 +76,7 @@ def _pages(room: Room) -> None:
         services,
         settings,
         sign_in,
+        signatures,
         twin,
         what_if,  # noqa: F401
     )
@@ -122,6 +123,7 @@ def _pages(room: Room) -> None:
     place("/alarms", "Alarms", alarms.alarms_page)
     place("/alarms/history", "Alarms history", alarm_history.history_page)
     place("/alarms/performance", "Alarms performance", alarm_figures.figures_page)
+    place("/requests", "Requests", signatures.requests_page, site=True)
     place("/records", "Records", records.records_page, site=True)
     place("/data", "Data", data.data_page, site=True)
     place("/settings", "Settings", settings.settings_page)

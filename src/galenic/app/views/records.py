@@ -14,6 +14,7 @@ from galenic.app.api import entries
 from galenic.app.api.entries import Query
 from galenic.app.views import frame, shown
 from galenic.app.views.frame import Page, button, html
+from galenic.app.views.signatures import signatures_of
 from galenic.app.views.tables import Html, grid
 from galenic.app.views.verification import Verification
 from galenic.clock import from_iso, to_iso
@@ -50,6 +51,11 @@ KINDS = (
     "volume",
     "speed",
     "genesis",
+    "signature",
+    "request",
+    "token",
+    "security",
+    "break-glass",
 )
 TELLING = ("from", "to", "tag", "value", "unit", "outcome", "state", "name", "text")
 TOO_LONG = 40  # a value that says little in a line
@@ -65,6 +71,7 @@ async def records_page(
             "This server has no records.", "Start it with a project: galenic run PROJECT.toml"
         )
         return
+    html('<p class="small"><a href="/requests">Calls that wait for signatures</a></p>')
     Verification(page)
     ledger = Ledger(page, Query(kind if kind in KINDS else "", subject, who))
     await ledger.open(int(entry) if entry.isdigit() else None)
@@ -96,6 +103,7 @@ class Ledger:
         self.place = ui.element("div").classes("card")
         self.place.on("mark", self._mark, js_handler="(event) => emit(event.detail)")
         self.place.on("earlier", self._earlier, js_handler="(event) => emit(event.detail)")
+        self.place.on("sign", self._signatures, js_handler="(event) => emit(event.detail)")
         with ui.element("div").classes("row spread no-print"):
             with ui.element("div").classes("row"):
                 self.newest = button("Newest", self.again)
@@ -232,6 +240,13 @@ class Ledger:
             return
         self._compare(one, two)
 
+    def _signatures(self, event: Any) -> None:
+        """The signatures of an entry, and the way to sign it."""
+        index = int(event.args)
+        self.compared.clear()
+        with self.compared:
+            signatures_of(self.page, "entry", str(index), f"Signatures of entry {index}")
+
     def _compare(self, one: Any, two: Any) -> None:
         apart = entries.differences(one, two)
         self.compared.clear()
@@ -274,7 +289,8 @@ def _row(entry: Any, wanted: int | None) -> list[Any]:
         f"{escape(detail)}\n"
         f"previous {entry.previous}\nhash     {entry.hash}</pre>"
         f'<button class="icon-button" data-earlier="{entry.index}">What changed since the one '
-        f"before of this kind and subject</button></details>"
+        f"before of this kind and subject</button> "
+        f'<button class="icon-button" data-sign="{entry.index}">Signatures</button></details>'
     )
     mark = (
         f'<input type="checkbox" data-mark="{entry.index}" aria-label="Mark entry {entry.index}">'

@@ -10,9 +10,11 @@ from typing import Any
 
 from nicegui import ui
 
+from galenic.app.permissions import sees_all
 from galenic.app.views import frame, shown
 from galenic.app.views.exports import menu, plot_table
 from galenic.app.views.frame import Page, button, html
+from galenic.app.views.signatures import signatures_of
 from galenic.app.views.tables import Html, grid, result_table
 from galenic.app.views.theme import AXIS, SEVERAL, STYLES, TOOLTIP, colour
 from galenic.app.views.trends import band
@@ -43,6 +45,12 @@ def _title(page: Page, service: str) -> str:
         return str(page.room.session.service(service).title)
     except GalenicError:
         return service
+
+
+def _signed(page: Page, job: dict[str, Any]) -> None:
+    """The signatures of a result, by its content."""
+    if job.get("result_hash") and sees_all(page.who):
+        signatures_of(page, "artefact", job["result_hash"])
 
 
 def watch_job(page: Page, id: str, place: ui.element, job: dict[str, Any]) -> None:
@@ -98,6 +106,7 @@ def show_job(page: Page, job: dict[str, Any]) -> None:
         frame.failed(error, f"job {job['id']}; it stands in the ledger under {job['service']}")
     if job.get("result"):
         show_result(job["result"], job["service"])
+    _signed(page, job)
     _provenance(job)
 
 

@@ -1,37 +1,27 @@
-"""Settings: people, connections and what this server runs on. Only shown, for now."""
+"""Settings: people and tokens, connections, and what this server runs on."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
 import galenic
+from galenic.app.permissions import sees_all
 from galenic.app.views import shown
 from galenic.app.views.frame import Page, html
+from galenic.app.views.people import Keeping
 from galenic.app.views.tables import grid
 
 
 def settings_page(page: Page) -> None:
     """Who may do what, and how this site is set up."""
     html(
-        '<h1>Settings</h1><p class="muted">Shown only: people and connections are changed in the '
-        "project file and "
-        "with the command line.</p>"
+        '<h1>Settings</h1><p class="muted">Connections and twins are changed in the project '
+        "file.</p>"
     )
     room = page.room
-    with ui.element("section").classes("card"):
-        html("<h2>People</h2>")
-        rows = [
-            [
-                p.name,
-                p.full_name,
-                ", ".join(p.roles),
-                "active" if p.active else "closed",
-                shown.stamp(p.created),
-            ]
-            for p in room.people.all()
-        ]
-        html(grid(["name", "full name", "roles", "state", "since"], rows))
-    if room.runner is not None:
+    if sees_all(page.who):
+        Keeping(page)
+    if room.runner is not None and sees_all(page.who):
         project = room.runner.project
         with ui.element("section").classes("card"):
             html("<h2>Connections</h2>")

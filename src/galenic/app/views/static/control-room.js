@@ -244,8 +244,10 @@ document.addEventListener("change", (event) => {
   box.closest(".card").dispatchEvent(new CustomEvent("mark", { detail: marks.map((one) => one.dataset.mark) }));
 });
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-earlier]");
-  if (button) button.closest(".card").dispatchEvent(new CustomEvent("earlier", { detail: button.dataset.earlier }));
+  for (const name of ["earlier", "sign"]) {
+    const button = event.target.closest(`[data-${name}]`);
+    if (button) button.closest(".card").dispatchEvent(new CustomEvent(name, { detail: button.dataset[name] }));
+  }
 });
 
 // contact: the server says something at least every 2 s; after 6 s of silence the banner shows

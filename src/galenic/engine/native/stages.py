@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from galenic.engine.native.equations import Equations, Values
 from galenic.engine.native.graph import Program, Value
@@ -201,32 +202,61 @@ class Parted:
                 s.store("NOW", "zeroinitializer", m)
 
     def tables(self) -> str:
-        """The unknowns that curved terms look at."""
-        bent = self.equations.bent
-        listed = ", ".join(f"i64 {i}" for i in bent)
-        return f"@bent = internal constant [{len(bent)} x i64] [{listed}]\n" if bent else ""
+        """Which unknowns curved terms look at, and which they do not."""
+        return "".join(
+            f"@{name} = internal constant [{len(found)} x i64] "
+            f"[{', '.join(f'i64 {i}' for i in found)}]\n"
+            for name, found in self._groups.items()
+            if found
+        )
+
+    @cached_property
+    def _groups(self) -> dict[str, list[int]]:
+        bent, nx = set(self.equations.bent), self.equations.nx
+        return {
+            "bent": [i for i in range(nx) if i in bent],
+            "flat": [i for i in range(nx) if i not in bent],
+            "bent_algebraic": [i for i in range(nx, self.n) if i in bent],
+        }
+
+    @contextmanager
+    def _each(self, s: Bench, group: str) -> Iterator[str]:
+        """A loop over the unknowns of a group."""
+        count = len(self._groups[group])
+        with s.loop(count) as place:
+            yield place if count == self.n else s.item(f"@{group}", place, "i64")
 
     def write(self, s: Bench, stage: int, calls: Calls) -> None:
         """R of a stage without curved terms, and the remainders of these in NOW."""
+        if self._groups["bent"]:
+            with self._each(s, "bent") as i:
+                away, right = self._away(s, stage, i), self._straight(s, stage, i)
+                s.store("R", right, i)
+                self._store_argument(s, away, i)
+        if self._groups["bent_algebraic"]:
+            with self._each(s, "bent_algebraic") as i:
+                self._store_argument(s, self._away(s, stage, i), i)
         if self.terms:
-            self._arguments(s, stage)
             if self.timed:
                 _moment(s, self.method, stage)
             s.run(calls("rest"))
             self._remainders(s, stage)
+        if self._groups["flat"]:
+            with self._each(s, "flat") as i:
+                s.store("R", self._straight(s, stage, i), i)
         nx = self.equations.nx
-        carry, again = self.method.carry[stage], self.method.again[stage]
-        with s.loop(nx) as i:
-            if again:
-                before = s.binary("fmul", s.load("R", i), s.const(again))
-                right = s.call("llvm.fma", s.const(carry[-1]), s.k(stage - 1, i), before)
-            else:
-                right = s.total(carry, i, self._share_of_begin(s, stage, i))
-            s.store("R", right, i)
         if self.n > nx:
             with s.loop(self.n - nx) as place:
                 i = s.get(f"add i64 {place}, {nx}")
                 s.store("R", self._share_of_begin(s, stage, i) or "zeroinitializer", i)
+
+    def _straight(self, s: Bench, stage: int, i: str) -> str:
+        """R of a row with a derivative, without curved terms."""
+        carry, again = self.method.carry[stage], self.method.again[stage]
+        if not again:
+            return s.total(carry, i, self._share_of_begin(s, stage, i))
+        before = s.binary("fmul", s.load("R", i), s.const(again))
+        return s.call("llvm.fma", s.const(carry[-1]), s.k(stage - 1, i), before)
 
     def _share_of_begin(self, s: Bench, stage: int, i: str) -> str:
         """What the begin of the step gives to R of a stage; nothing in the last ones."""
@@ -236,15 +266,16 @@ class Parted:
         begin = s.load("BEGIN" if self.timed and self.terms else "R1", i)
         return s.binary("fmul", begin, s.const(start))
 
-    def _arguments(self, s: Bench, stage: int) -> None:
-        method = self.method
-        with self._bent(s) as i:
-            if stage - 1 < len(method.a):
-                away = s.total(method.a[stage - 1], i)
-            else:
-                away = s.binary("fadd", s.load("AWAY", i), s.k(stage - 1, i))
-            s.store("AWAY", away, i)
-            s.store("U", s.binary("fadd", s.load("Y", i), away), i)
+    def _away(self, s: Bench, stage: int, i: str) -> str:
+        """How far an unknown is from the begin of the step."""
+        if stage - 1 < len(self.method.a):
+            return s.total(self.method.a[stage - 1], i)
+        return s.binary("fadd", s.load("AWAY", i), s.k(stage - 1, i))
+
+    def _store_argument(self, s: Bench, away: str, i: str) -> None:
+        argument = s.binary("fadd", s.load("Y", i), away)
+        s.store("AWAY", away, i)
+        s.store("U", argument, i)
 
     def _remainders(self, s: Bench, stage: int) -> None:
         method, terms = self.method, self.terms
@@ -260,13 +291,6 @@ class Parted:
             s.store("LAST", rest, m)
             s.store("NOW", rho, m)
             s.set_element("RHO", stage * terms, m, rho)
-
-    @contextmanager
-    def _bent(self, s: Bench) -> Iterator[str]:
-        """A loop over the unknowns that curved terms look at."""
-        count = len(self.equations.bent)
-        with s.loop(count) as place:
-            yield place if count == self.n else s.item("@bent", place, "i64")
 
     def completed(self, right: Values, kept: Kept) -> Values:
         """R with the shares of the remainders."""

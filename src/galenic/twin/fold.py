@@ -328,9 +328,19 @@ class Fold:
                 self._orders.pop(entry.key, None)
             del self.entries[:gone]
 
-    def restored(self, state: State, entries: Iterable[Entry], watermark: int) -> None:
-        """Take over the base state and the entries of a snapshot."""
-        self.checkpoints, self._current = [state], state
+    def restored(
+        self,
+        state: State,
+        entries: Iterable[Entry],
+        watermark: int,
+        tip: State | None = None,
+    ) -> None:
+        """Take over the base state and the entries of a snapshot.
+
+        ``tip`` is the state that they lead to, where it is known; nothing is then folded again.
+        """
+        self.checkpoints = [state] if tip is None else [state, tip]
+        self._current = self.checkpoints[-1]
         self.entries = sorted(entries, key=attrgetter("order"))
         self._orders = {entry.key: entry for entry in self.entries}
         self.watermark = watermark

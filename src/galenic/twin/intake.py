@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 def sample(twin: Twin, sample: Sample) -> list[Effect]:
+    if sample.tag.startswith(f"{twin.id}/"):  # addressed to this twin of many with the same tags
+        sample = replace(sample, tag=sample.tag.removeprefix(f"{twin.id}/"))
     channel = twin.channels.get(sample.tag)
     if channel is None:
         return []

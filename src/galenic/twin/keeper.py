@@ -93,14 +93,45 @@ class Keeper:
 
     def back(self, back: resume.Return) -> None:
         """A twin has come back: enter what has to be told."""
-        id = back.twin.id
-        self.decisions[id] = back.decisions
-        self._reached[id] = back.decisions.position
         with self.store.transaction() as tx:
-            for record in back.records:
-                tx.ledger(record)
-                keep_evolved(tx, id, record)
-            tx.put(resume.DECISIONS, id, back.decisions.to_dict())
+            self.backs(tx, back)
+
+    def backs(self, tx: Any, back: resume.Return) -> None:
+        """The same in an open transaction."""
+        id = back.twin.id
+        for record in back.records:
+            tx.ledger(record)
+            keep_evolved(tx, id, record)
+        tx.put(resume.DECISIONS, id, back.decisions.to_dict())
+        self.holds(back)
+
+    def holds(self, back: resume.Return) -> None:
+        """A twin is here, and there is nothing to tell."""
+        self.decisions[back.twin.id] = back.decisions
+        self._reached[back.twin.id] = back.decisions.position
+
+    async def put_away(
+        self, twins: list[Twin], fold: Pool, facts: Callable[[Twin], Any], kind: str
+    ) -> None:
+        """Checkpoints of twins that leave memory, in one commit, with a document of each."""
+
+        def points() -> list[tuple[Checkpoint, str, Any]]:
+            return [(*self._point(twin), facts(twin)) for twin in twins]
+
+        await self._durably(partial(self._put_away, await fold.run(points), kind))
+
+    def _put_away(self, points: list[tuple[Checkpoint, str, Any]], kind: str) -> None:
+        with self.store.transaction() as tx:
+            for point, belief, said in points:
+                tx.checkpoint(point, keep=2)
+                known = {"position": point.position, "belief": belief, "time": point.time}
+                tx.put(resume.BELIEFS, point.subject, known)
+                tx.put(kind, point.subject, said)
+
+    def forget(self, id: str) -> None:
+        """A twin has left memory."""
+        self.decisions.pop(id, None)
+        self._reached.pop(id, None)
 
     async def open_intentions(self) -> list[Any]:
         """Intended writes without an outcome."""
@@ -170,14 +201,12 @@ class Keeper:
         now = self._clock.now()
         with self.store.transaction() as tx:
             offsets = self._taken(tx, [item.event for item in items], now)
-            for id, decisions in self.decisions.items():
-                mine = [
-                    offset
-                    for offset, item in zip(offsets, items, strict=True)
-                    if id in targets(item)
-                ]
-                if mine:
-                    decisions.position = tx.applied(id, mine, now)
+            mine: dict[str, list[int]] = {}
+            for offset, item in zip(offsets, items, strict=True):
+                for id in targets(item):
+                    mine.setdefault(id, []).append(offset)
+            for id, rows in mine.items():
+                self.decisions[id].position = tx.applied(id, rows, now)
             for item in items:
                 if item.said is not None:
                     for id in targets(item):

@@ -18,6 +18,7 @@ from galenic.signals import Action, Compute
 from galenic.twin.acting import limits_si
 from galenic.twin.alarm.state import TO_ACKNOWLEDGE
 from galenic.twin.alarms import Alarm
+from galenic.twin.binding import MANUAL
 from galenic.twin.foresight import Feedback, Question, planned
 from galenic.twin.level import Level
 from galenic.twin.work import foretell
@@ -297,3 +298,9 @@ def alarm_rules(twin: Twin) -> list[Alarm]:
 def unacknowledged(twin: Twin) -> list[str]:
     """The keys of the alarms that nobody has acknowledged."""
     return [a.key for a in twin.alarms.standing() if a.state in TO_ACKNOWLEDGE]
+
+
+def enters(twin: Twin, tag: str) -> bool:
+    """Whether a person may enter a value of a tag."""
+    channel = twin.channels.get(tag)
+    return channel is not None and channel.binding.connection == MANUAL

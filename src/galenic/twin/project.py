@@ -20,6 +20,7 @@ from galenic.records.shelving import Rule
 from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
+from galenic.twin.fleet_table import from_table
 from galenic.twin.kinds import ConnectionSpec, RecordSpec, beside
 from galenic.twin.level import Level
 from galenic.twin.security import Security, read_security
@@ -30,13 +31,16 @@ TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values":
         "binding": list, "targets": dict, "health": dict, "fold": dict, "alarm": list,
         "alarming": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
-TOP = ("site", "server", "access", "plant", "connection", "twin", "record", "retention")
+TOP = ("site", "server", "access", "plant", "connection", "twin", "record", "retention", "fleet")
 ALARM = {**{f.name: str for f in fields(AlarmRule)}, "latching": bool, "probability": float,
          "above": object, "below": object, "deadband": object, "respond": object,
          "on_delay": object, "off_delay": object, "within": object}  # fmt: skip
 RECORD = {"connection": str, "tags": list}
 RETENTION = {"keep": str, "tags": list, "journal": bool, "archive": str}
 DAY = 86_400.0
+FLEET = {"id": str, "definition": str, "level": str, "table": str, "capacity": int,
+         "idle": object, "targets": dict, "health": dict, "fold": dict, "alarm": list,
+         "alarming": dict}  # fmt: skip
 SPANS = ("stale_after", "frozen_after", "lag")
 ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
 
@@ -68,6 +72,23 @@ class TwinSpec:
 
 
 @dataclass(frozen=True)
+class FleetSpec:
+    """Many twins of one definition, of which at most ``capacity`` are in memory.
+
+    ``idle`` [s] is how long one stays there without an event; ``rows`` are instances by name that
+    the project's table gives, with their values.
+    """
+
+    id: str
+    definition: TwinDefinition
+    level: Level = Level.SHADOW
+    name: str = ""
+    capacity: int = 200
+    idle: float = 600.0
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Project:
     """A site, its connections, its twins, and the virtual plant beside it, if there is one."""
 
@@ -79,6 +100,7 @@ class Project:
     security: Security = field(default_factory=Security)
     records: tuple[RecordSpec, ...] = ()
     retention: tuple[Rule, ...] = ()
+    fleets: tuple[FleetSpec, ...] = ()
 
 
 class _Place:
@@ -149,7 +171,19 @@ def read_project(path: str | Path) -> Project:
     rules = tuple(
         _retention(table, i, place) for i, table in enumerate(_tables(record, "retention", path))
     )
-    return Project(site, connections, tuple(twins), plant, path, security, records, rules)
+    return Project(
+        *(site, connections, tuple(twins), plant, path, security, records, rules),
+        fleets=_fleets(record, place),
+    )
+
+
+def _fleets(record: Mapping[str, Any], place: _Place) -> tuple[FleetSpec, ...]:
+    alarms, fleets = 0, []
+    for i, table in enumerate(_tables(record, "fleet", place.path)):
+        fleets.append(_fleet(table, i, alarms, place))
+        alarms += len(table.get("alarm", ()))
+    _distinct("fleet", [f.id for f in fleets], place.path)
+    return tuple(fleets)
 
 
 def _retention(table: dict[str, Any], index: int, place: _Place) -> Rule:
@@ -171,6 +205,49 @@ def _retention(table: dict[str, Any], index: int, place: _Place) -> Rule:
         archive = Path(beside(place.folder, archive, place.at("retention", index, "archive")))
     tags = tuple(map(str, table.get("tags", ["*"])))
     return Rule(nanoseconds(keep), tags, bool(table.get("journal")), archive)
+
+
+def _fleet(table: dict[str, Any], index: int, alarms_before: int, place: _Place) -> FleetSpec:
+    """A fleet and the instances of its table; their values are checked when it is opened."""
+    _typed(table, FLEET, "fleet", index, place)
+    for key in ("id", "definition"):
+        if key not in table:
+            raise DataError(f"a fleet needs its {key}", where=place.at("fleet", index))
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]*", table["id"]):
+        raise DataError(
+            f"a fleet called {table['id']!r}",
+            where=place.at("fleet", index, "id"),
+            expected="a letter, then letters, digits, _ -",
+        )
+    try:
+        definition = load(table["definition"], place.folder)
+    except GalenicError as error:
+        error.where = place.at("fleet", index, "definition")
+        raise
+    definition = _overridden(definition, table, index, place, "fleet")
+    filled = tuple(replace(b, connection=b.connection or MANUAL) for b in definition.bindings)
+    definition = replace(definition, bindings=filled)
+    alarms = {}
+    for n, row in enumerate(table.get("alarm", ())):
+        rule = _alarm(row, alarms_before + n, place, "fleet.alarm")
+        alarms[rule.name] = alarms_before + n
+        definition = definition.with_alarms([rule])
+    _checked(definition, {}, index, place, {}, alarms, "fleet")
+    rows, capacity = {}, table.get("capacity", 200)
+    if capacity < 1:
+        raise DataError(
+            f"capacity = {capacity}",
+            where=place.at("fleet", index, "capacity"),
+            expected="1 or more",
+        )
+    if "table" in table:
+        file = Path(beside(place.folder, table["table"], place.at("fleet", index, "table")))
+        if not file.is_file():
+            raise DataError(f"there is no file {file}", where=place.at("fleet", index, "table"))
+        rows = from_table(file.read_text(encoding="utf-8"), str(file))
+    idle = _span(table.get("idle", 600.0), place.at("fleet", index, "idle"))
+    level = _level(table, index, place, "fleet")
+    return FleetSpec(table["id"], definition, level, table["definition"], capacity, idle, rows)
 
 
 def _record(
@@ -309,8 +386,8 @@ def _twin(
     return TwinSpec(table["id"], definition, values, level, table["definition"])
 
 
-def _level(table: Mapping[str, Any], index: int, place: _Place) -> Level:
-    where = place.at("twin", index, "level")
+def _level(table: Mapping[str, Any], index: int, place: _Place, kind: str = "twin") -> Level:
+    where = place.at(kind, index, "level")
     try:
         level = Level.of(table.get("level", "shadow"))
     except UnknownName as error:
@@ -327,14 +404,18 @@ def _level(table: Mapping[str, Any], index: int, place: _Place) -> Level:
 
 
 def _overridden(
-    definition: TwinDefinition, table: Mapping[str, Any], index: int, place: _Place
+    definition: TwinDefinition,
+    table: Mapping[str, Any],
+    index: int,
+    place: _Place,
+    kind: str = "twin",
 ) -> TwinDefinition:
     """The definition with the rules and targets that the project changes."""
     for part in ("fold", "health", "alarming"):
         rules = getattr(definition, part)
         known = [f.name for f in fields(rules)]
         for key in table.get(part, {}):
-            _known("key", key, known, place.at(f"twin.{part}", 0, key))
+            _known("key", key, known, place.at(f"{kind}.{part}", 0, key))
         definition = replace(definition, **{part: replace(rules, **table.get(part, {}))})
     return replace(definition, targets={**definition.targets, **table.get("targets", {})})
 
@@ -360,17 +441,17 @@ def _binding(
     return {row["tag"]: changed}
 
 
-def _alarm(row: dict[str, Any], index: int, place: _Place) -> AlarmRule:
+def _alarm(row: dict[str, Any], index: int, place: _Place, table: str = "twin.alarm") -> AlarmRule:
     """The alarm of a table; what it lacks is said when it is checked."""
-    _typed(row, ALARM, "twin.alarm", index, place)
+    _typed(row, ALARM, table, index, place)
     said = {"name": "", "of": "", "cause": "", "consequence": "", "action": "", **row}
     for key in ALARM_SPANS:
         if key in said:
-            said[key] = _span(said[key], place.at("twin.alarm", index, key))
+            said[key] = _span(said[key], place.at(table, index, key))
     if "respond" not in said:
         raise DataError(
             f"alarm {said['name']} has no time to respond",
-            where=place.at("twin.alarm", index),
+            where=place.at(table, index),
             expected='respond = "10 min"',
             hint="what nobody can act on in time is an event, not an alarm",
         )
@@ -401,12 +482,13 @@ def _checked(
     place: _Place,
     overrides: Mapping[str, Any],
     alarms: Mapping[str, int],
+    kind: str = "twin",
 ) -> None:
     """Check against the model; an error about something the file says gets its line."""
     try:
         definition.check(values)
     except GalenicError as error:
-        error.where = _line(error, values, index, place, overrides, alarms) or error.where
+        error.where = _line(error, values, index, place, overrides, alarms, kind) or error.where
         raise
 
 
@@ -417,15 +499,16 @@ def _line(
     place: _Place,
     overrides: Mapping[str, Any],
     alarms: Mapping[str, int],
+    kind: str,
 ) -> str:
     about = f"{error.where} {error.found}"
     for name, n in alarms.items():
         if error.where == f"alarm {name}":
-            return f"{place.at('twin.alarm', n)}, {error.where}"
+            return f"{place.at(f'{kind}.alarm', n)}, {error.where}"
     for path in values:
         if path in about:
             return place.at("twin.values", 0, path)
     for n, tag in enumerate(overrides):
         if error.where == f"binding {tag}":
             return f"{place.at('twin.binding', n)}, {error.where}"
-    return f"{place.at('twin', index)}, {error.where}" if error.where else ""
+    return f"{place.at(kind, index)}, {error.where}" if error.where else ""

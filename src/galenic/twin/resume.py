@@ -109,6 +109,18 @@ def bring_back(store: Any, spec: TwinSpec, now: int) -> Return:
     return _caught_up(store, twin, position, now, versions)
 
 
+def woken(store: Any, spec: TwinSpec) -> Return | None:
+    """The twin as it was put away, when nothing has been applied since; else None."""
+    point, decided = store.checkpoint(spec.id), store.get(DECISIONS, spec.id)
+    if point is None or decided is None or decided["position"] != point.position:
+        return None
+    try:
+        twin = revive(spec.definition, read(point.data))
+    except DataError:  # it has evolved, or the project has: a question for bring_back
+        return None
+    return Return(twin, Decisions(**decided), [])
+
+
 def _definition(
     versions: Versions, spec: TwinSpec, start: Mapping[str, Any], state: Mapping[str, Any]
 ) -> TwinDefinition:
@@ -149,6 +161,12 @@ def first(definition: TwinDefinition, id: str, start: Mapping[str, Any]) -> Twin
 
 
 def _fresh(store: Any, spec: TwinSpec, now: int, why: str) -> Return:
+    with store.transaction() as tx:
+        return begun(tx, spec, now, why, store.head().offset)
+
+
+def begun(tx: Any, spec: TwinSpec, now: int, why: str, offset: int) -> Return:
+    """A new twin after journal row ``offset``, noted in an open transaction."""
     begins = now - nanoseconds(spec.definition.history)
     definition, unkept = as_recorded(spec.definition)
     twin = Twin(definition, spec.id, spec.values, start=begins, level=spec.level)
@@ -158,18 +176,17 @@ def _fresh(store: Any, spec: TwinSpec, now: int, why: str) -> Return:
         "level": spec.level.word,
         "values": dict(spec.values),
         "identity": identity,
-        "position": store.head().offset,
+        "position": offset,
         "definition": spec.name or spec.definition.name,
     }
     if unkept:
         log.warning("the definition of %s is not recorded: %s", spec.id, unkept)
         facts["not recorded"] = unkept
-    decisions = Decisions(position=facts["position"])
-    with store.transaction() as tx:
-        _end_life(tx, spec.id)
-        facts["kept"] = keep(tx, spec.id, identity, definition, now)
-        tx.put(STARTS, spec.id, facts)
-        tx.put(DECISIONS, spec.id, decisions.to_dict())
+    decisions = Decisions(position=offset)
+    _end_life(tx, spec.id)
+    facts["kept"] = keep(tx, spec.id, identity, definition, now)
+    tx.put(STARTS, spec.id, facts)
+    tx.put(DECISIONS, spec.id, decisions.to_dict())
     return Return(twin, decisions, [Record("start", now, spec.id, facts, reason=why)])
 
 

@@ -25,10 +25,12 @@ class Routes:
     def __init__(self, twins: Mapping[str, Twin]) -> None:
         self._twins = twins
         self._readers: dict[tuple[str, str], list[str]] = {}
+        self._own: list[str] = []  # the twins that the project names
 
     def learn(self, connections: Iterable[str]) -> None:
         """Read the bindings of all twins; a connection that is not there is an error."""
         known = {*connections, MANUAL}
+        self._own = list(self._twins)
         for twin in self._twins.values():
             for channel in twin.channels.values():
                 binding = channel.binding
@@ -63,12 +65,12 @@ class Routes:
             return ""
         if isinstance(event, Correction):
             return self._owner(event)
-        if len(self._twins) == 1:
-            return next(iter(self._twins))
-        raise DataError(f"a {event.kind} for which twin?", expected=", ".join(self._twins))
+        if len(self._own) == 1:
+            return self._own[0]
+        raise DataError(f"a {event.kind} for which twin?", expected=", ".join(self._own))
 
     def _owner(self, correction: Correction) -> str:
         for id, twin in self._twins.items():
             if correction.amends in twin._seen:
                 return id
-        return next(iter(self._twins)) if len(self._twins) == 1 else ""
+        return self._own[0] if len(self._own) == 1 else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from galenic.twin.binding import MANUAL
 from galenic.twin.computing import Comparison, Computing
 from galenic.twin.concurrency import Jobs, Pool, cancelled, first_of
 from galenic.twin.connections import Connections
+from galenic.twin.fleet import SUMMARIES, Fleets
 from galenic.twin.inbox import Inbox, Item
 from galenic.twin.keeper import Keeper, Outcomes
 from galenic.twin.live import Live
@@ -108,8 +109,10 @@ class Runner:
         self._due = Due()
         self._tick_waiting = False
         self._inbox = Inbox(LINGER if speed <= 1.0 else LINGER / 4.0)
-        self._routes = Routes(self.twins)
+        self._present: dict[str, Twin] = {}  # the twins, and instances of fleets
+        self._routes = Routes(self._present)
         self._keeper = Keeper(project, store, self.clock, self.problems)
+        self.fleets = Fleets(project.fleets, self._present, self._keeper)
         self.connectors = Connections(
             project, connectors or {}, self.clock, self.problems, self._inbox
         )
@@ -119,7 +122,7 @@ class Runner:
         ]
         self._computing = Computing(workers)
         self._writes = Writes(
-            self.twins, self.connectors, self._keeper, self._inbox, self.live, self.clock
+            self._present, self.connectors, self._keeper, self._inbox, self.live, self.clock
         )
         self._publishing = Publishing(
             self.live, self.ask, self._computing, self._jobs, self.problems, self.pace
@@ -162,7 +165,9 @@ class Runner:
             look.at_now(back.twin, back.twin.now + nanoseconds(1.0))  # compiles before time counts
             receipts += [(spec.id, receipt) for receipt in back.receipts]
             self._keeper.back(back)
+        self._present.update(self.twins)
         self._routes.learn(self.connectors)
+        self.fleets.open(self.store, now)
         return receipts
 
     async def stop(self, reason: str = "stopped") -> None:
@@ -229,9 +234,18 @@ class Runner:
 
     def twin(self, id: str) -> Twin:
         """A twin by its id. Change nothing on it; for a consistent look use ``look``."""
-        if id not in self.twins:
-            raise UnknownName.among("twin", id, self.twins)
-        return self.twins[id]
+        if self.fleets.known(id):
+            self.fleets.watch(id, self.clock.now())
+            return self._fold.submit(partial(self._here, id)).result()
+        return self._here(id)
+
+    def _here(self, id: str) -> Twin:
+        """A twin, brought into memory where it must be; in the thread of the fold."""
+        if id not in self._present:
+            if not self.fleets.known(id):
+                raise UnknownName.among("twin", id, [*self.twins, *self.fleets.fleets])
+            self.fleets.bring([id], self.clock.now(), used=False)
+        return self._present[id]
 
     def takers(self, tag: str) -> list[str]:
         """The twins to which a manual entry of ``tag`` goes."""
@@ -247,7 +261,12 @@ class Runner:
         """
         if not self.running or self.failure is not None:
             raise ConnectionLost("the runner is not running", hint=str(self.failure or ""))
-        address = self.twin(twin).id if twin else self._routes.addressed(event)
+        if self.fleets.known(twin):
+            address = twin
+            if isinstance(event, Sample) and not event.tag.startswith(f"{twin}/"):
+                event = replace(event, tag=f"{twin}/{event.tag}")
+        else:
+            address = self._here(twin).id if twin else self._routes.addressed(event)
         return await self._inbox.ask(event, MANUAL, address, said)
 
     def submit_from_thread(
@@ -275,11 +294,18 @@ class Runner:
 
     def look(self, twin: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """``function(twin, ...)`` between two events; blocks, so not from the event loop."""
-        return self._fold.submit(partial(function, self.twin(twin), *args, **options)).result()
+        return self._fold.submit(partial(self._looked, twin, function, *args, **options)).result()
+
+    def _looked(self, twin: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
+        return function(self._here(twin), *args, **options)
 
     async def ask(self, twin: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """The same from the event loop: ``await runner.ask("line-1", look.status)``."""
-        return await self._fold.run(partial(function, self.twin(twin), *args, **options))
+        return await self._fold.run(partial(self._looked, twin, function, *args, **options))
+
+    def overview(self, fleet: str) -> list[dict[str, Any]]:
+        """What is known of every instance of a fleet, as of its last event or tick."""
+        return self.fleets.overview(fleet)
 
     def forecast(
         self,
@@ -323,6 +349,7 @@ class Runner:
             "queue": len(self._inbox),
             "recordings": {one.spec.connection: one.to_dict() for one in self.recordings},
             "listeners": self.live.listeners,
+            "fleets": self.fleets.to_dict(),
             "problems": dict(self.problems),
             "connections": {name: asdict(c.status) for name, c in self.connectors.items()},
             "twins": {
@@ -332,7 +359,9 @@ class Runner:
         }
 
     async def _tick(self) -> None:
-        every = nanoseconds(min((t.definition.tick for t in self.twins.values()), default=1.0))
+        definitions = [t.definition for t in self.twins.values()]
+        definitions += [fleet.definition for fleet in self.fleets.fleets.values()]
+        every = nanoseconds(min((d.tick for d in definitions), default=1.0))
         due = self.clock.now()  # at once: until then a twin lives where its history begins
         while self.running:
             await self.clock.sleep_until(due)
@@ -355,6 +384,9 @@ class Runner:
 
     async def _process(self, items: list[Item]) -> None:
         """Journal, apply, commit, carry out. While the store refuses, nothing is applied."""
+        wanted = [item.twin for item in items if item.twin and item.twin not in self.twins]
+        if wanted:
+            await self._fold.run(partial(self.fleets.bring, wanted, self.clock.now()))
         await self._keeper.journal(items, self._routes.targets)
         outcomes = await self._fold.run(partial(self._accept, items))
         await self._keeper.commit(outcomes)
@@ -367,14 +399,24 @@ class Runner:
         if any(isinstance(item.event, Tick) for item in items):
             self._tick_waiting = False
             await self._after_tick()
+        if self.fleets.fleets:
+            await self._put_fleets_away()
+
+    async def _put_fleets_away(self) -> None:
+        """Instances of fleets that have had their turn leave memory, as they are."""
+        victims = await self._fold.run(partial(self.fleets.victims, self.clock.now()))
+        if victims:
+            await self._keeper.put_away(victims, self._fold, self.fleets.summarise, SUMMARIES)
+            await self._fold.run(partial(self.fleets.gone, victims))
 
     def _accept(self, items: list[Item]) -> Outcomes:
         outcomes = [
-            (item, id, resume.accepted(self.twins[id], item.event))
+            (item, id, resume.accepted(self._present[id], item.event))
             for item in items
             for id in self._routes.targets(item)
         ]
         self._keeper.applied()
+        self.fleets.touched((id, item.event) for item, id, _ in outcomes)
         return outcomes
 
     def _carry_out(self, id: str, effects: list[Effect]) -> None:
@@ -403,7 +445,7 @@ class Runner:
             record = Record("speed", now, "runner", self.pace.to_dict(), reason=words)
             await self._keeper.enter(record)
             (self.problems.tell("speed", words) if behind else self.problems.solved("speed"))
-        for id in self.twins:
+        for id in [*self.twins, *self.fleets.watched(now)]:
             await self._publishing.twin(id, now)
         if self._due.is_due("save", now, SAVE_EVERY):
             await self._save("checkpoint")
@@ -436,3 +478,6 @@ class Runner:
         await self._keep_quality()
         for twin in self.twins.values():
             await self._keeper.save(twin, self._fold, reason)
+        resident = [self._present[id] for id in self.fleets.resident()]
+        if resident:
+            await self._keeper.put_away(resident, self._fold, self.fleets.summarise, SUMMARIES)

@@ -40,6 +40,7 @@ def snapshot(twin: Twin) -> bytes:
             "began": twin.began,
             "watching": twin.watching,
             "base": base,
+            "tip": twin.fold.state if twin.fold.state is not base else None,
             "entries": json.dumps([_row(entry) for entry in twin.fold.entries]),
             "bypasses": twin.fold.bypasses,
             "watermark": twin.fold.watermark,
@@ -110,8 +111,9 @@ def revive(definition: TwinDefinition, record: dict[str, Any]) -> Twin:
     twin.alarms = Alarms.from_dict(record["alarms"])
     if twin._know_alarms():
         base = replace(base, alarms=twin.alarms.book)
+        record = {**record, "tip": None}
     twin.fold.mechanics = twin.mechanics
-    twin.fold.restored(base, entries, record["watermark"])
+    twin.fold.restored(base, entries, record["watermark"], record.get("tip"))
     twin.fold.bypasses = tuple(record["bypasses"])
     twin.latest, twin.counters = dict(record["latest"]), dict(record["counters"])
     twin.tally = Tally.from_dict(record.get("tally", {}))

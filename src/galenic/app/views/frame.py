@@ -24,6 +24,7 @@ PLACES = (
     ("/", "Overview", "o"),
     ("/services", "Services", "s"),
     ("/models", "Models", "m"),
+    ("/fleets", "Fleets", "f"),
     ("/alarms", "Alarms", "a"),
     ("/records", "Records", "r"),
     ("/data", "Data", "d"),
@@ -192,6 +193,7 @@ def _top_bar(page: Page, place: str) -> None:
     links = "".join(
         f'<a href="{path}"{" aria-current=page" if _is_here(path, place) else ""}>{word}</a>'
         for path, word, _ in PLACES
+        if path != "/fleets" or room.fleets
     )
     first = next(iter(room.twins(page.who)), "")
     first_twin = f' data-first-twin="/twin/{escape(first)}"' if first else ""

@@ -68,6 +68,7 @@ def _pages(room: Room) -> None:
         control_tab,  # noqa: F401
         data,
         estimates_tab,  # noqa: F401
+        fleets,
         model_tab,  # noqa: F401
         models,
         overview,
@@ -120,6 +121,7 @@ def _pages(room: Room) -> None:
     place("/jobs/{id}", "Result", results.job_page)
     place("/models", "Models", models.models_page)
     place("/models/{name}", "Model", models.model_page)
+    place("/fleets", "Fleets", fleets.fleets_page, site=True)
     place("/alarms", "Alarms", alarms.alarms_page)
     place("/alarms/history", "Alarms history", alarm_history.history_page)
     place("/alarms/performance", "Alarms performance", alarm_figures.figures_page)

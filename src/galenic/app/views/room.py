@@ -52,6 +52,11 @@ class Room:
         """Whether the values come from a virtual plant."""
         return self.runner is not None and self.runner.project.plant is not None
 
+    @property
+    def fleets(self) -> list[str]:
+        """The names of the fleets."""
+        return list(self.runner.fleets.fleets) if self.runner is not None else []
+
     def now(self) -> int:
         """The plant's time [ns]."""
         return int((self.runner or self.session).clock.now())

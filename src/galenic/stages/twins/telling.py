@@ -258,10 +258,13 @@ def enter(
 def _takers(run: Run, tag: str, twin: TwinRef | None) -> list[str]:
     """The twins to which a manual entry goes."""
     from galenic.errors import UnknownName
+    from galenic.twin import look
 
     takers: list[str] = run.runner.takers(tag)
     if twin is None:
         return takers
+    if run.runner.fleets.known(twin.id) and run.runner.look(twin.id, look.enters, tag):
+        return [twin.id]
     if twin.id not in takers:
         channels = run.runner.twin(twin.id).channels
         known = [name for name in channels if twin.id in run.runner.takers(name)]

@@ -1,0 +1,163 @@
+"""A fleet of patients on one site: memory, time to begin, events per second, restart.
+
+5,000 instances of one definition (two-compartment patient, maximum a posteriori) are registered,
+each gets a dose, and most of them a level; at most 200 are in memory. Then the site is stopped and
+started again, and patients that were put away are woken by another level. Peak memory is that of
+this process, all of it (VmHWM).
+
+    python benchmarks/fleet.py [--count 5000] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from galenic.clock import SECOND, ManualClock
+from galenic.signals import Action, Effect, Sample
+from galenic.stages.clinical.twin import patient
+from galenic.twin.project import FleetSpec, Project, Site
+from galenic.twin.runner import Runner
+from galenic.twin.workers import InlineWorkers
+
+T0 = 1_800_000_000 * SECOND
+HOUR = 3600 * SECOND
+CAPACITY = 200
+TOGETHER = 500  # events on their way at once
+
+
+class Still(ManualClock):
+    """Time that only this benchmark moves."""
+
+    async def sleep_until(self, ns: int) -> None:
+        await asyncio.Event().wait()
+
+
+def peak() -> float:
+    """The most memory that this process has had [MiB]."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024.0
+    return float("nan")
+
+
+def project(folder: Path) -> Project:
+    fleet = FleetSpec("ward", patient(), capacity=CAPACITY, idle=1e9)
+    fleet = replace(fleet, definition=replace(fleet.definition, tick=3600.0))
+    return Project(Site("fleet", folder), fleets=(fleet,))
+
+
+async def begun(folder: Path, clock: Still) -> Runner:
+    runner = Runner(project(folder), clock=clock, workers=InlineWorkers())
+    await runner.start()
+    return runner
+
+
+def name(k: int) -> str:
+    return f"ward:p{k:05d}"
+
+
+def dose(k: int) -> Action:
+    return Action(
+        "dose", 1000.0 + k % 500, "mg", T0 + HOUR, T0 + HOUR, "dose", 3600.0,
+        source_key=f"dose|{k}", who="bench", reason="bench",
+    )  # fmt: skip
+
+
+def level(k: int, hours: int) -> Sample:
+    at = T0 + hours * HOUR
+    return Sample(
+        "Level.Vancomycin", 8.0 + k % 130 / 10.0, "mg/L", at, at, source_key=f"l|{k}|{hours}"
+    )
+
+
+async def feed(runner: Runner, events: list[tuple[str, Any]]) -> float:
+    """How long it takes [s] until all events are recorded and applied."""
+    begin = time.perf_counter()
+    for first in range(0, len(events), TOGETHER):
+        batch = events[first : first + TOGETHER]
+        done: list[list[Effect]] = await asyncio.gather(
+            *(runner.submit(event, id) for id, event in batch)
+        )
+        assert all(isinstance(effects, list) for effects in done)
+    return time.perf_counter() - begin
+
+
+async def put_away(runner: Runner) -> None:
+    """Return when no more are in memory than may be: that is done after the answers."""
+    while len(runner.fleets.resident()) > CAPACITY:
+        await asyncio.sleep(0.01)
+
+
+async def measured(folder: Path, count: int) -> dict[str, float]:
+    clock, found = Still(T0), {}
+    runner = await begun(folder, clock)
+    rows = {f"p{k:05d}": {"weight": f"{50 + k % 60} kg"} for k in range(count)}
+    begin = time.perf_counter()
+    runner.fleets.add(runner.store, "ward", rows, "bench", "bench", T0)
+    found["register"] = time.perf_counter() - begin
+    clock.advance(2 * HOUR)
+    found["first events"] = await feed(runner, [(name(k), dose(k)) for k in range(count)])
+    clock.advance(4 * HOUR)
+    found["levels"] = await feed(runner, [(name(k), level(k, 5)) for k in range(count)])
+    await asyncio.wait_for(put_away(runner), 60)
+    some = [name(k) for k in range(0, count, max(1, count // 20))]
+    beliefs = {id: await runner.ask(id, identity) for id in some}
+    await runner.stop()
+    begin = time.perf_counter()
+    runner = await begun(folder, clock)
+    found["restart"] = time.perf_counter() - begin
+    begin = time.perf_counter()
+    again = {id: await runner.ask(id, identity) for id in some}
+    found["wake"] = (time.perf_counter() - begin) / len(some)
+    assert again == beliefs  # bit for bit
+    begin = time.perf_counter()
+    overview = await asyncio.to_thread(runner.overview, "ward")
+    found["overview"] = time.perf_counter() - begin
+    assert len(overview) == count
+    await runner.stop()
+    found["peak"] = peak()
+    return found
+
+
+def identity(twin: Any) -> str:
+    return str(twin.belief.identity)
+
+
+def main(quick: bool = False, count: int | None = None) -> dict[str, dict[str, Any]]:
+    """The figures."""
+    count = count or (300 if quick else 5000)
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(measured(Path(folder) / "site", count))
+    return {
+        f"peak memory, {count} instances": {"value": found["peak"], "unit": "MiB", "limit": 2048.0},
+        "register all": {"value": found["register"], "unit": "s", "limit": 60.0},
+        "first events (each makes a twin)": {
+            "value": count / found["first events"], "unit": "1/s", "floor": 5.0,
+        },
+        "levels (each wakes a twin and solves)": {
+            "value": count / found["levels"], "unit": "1/s", "floor": 3.0,
+        },
+        "restart": {"value": found["restart"], "unit": "s", "limit": 15.0},
+        "wake one that was put away": {"value": found["wake"], "unit": "s", "limit": 0.5},
+        "overview of all": {"value": found["overview"], "unit": "s", "limit": 5.0},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    figures = main(count=options.count)
+    if options.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        for title, figure in figures.items():
+            print(f"{title:45} {figure['value']:10.3g} {figure['unit']}")

@@ -1,0 +1,1 @@
+"""Fleets of twins: instances are added, and looked at together."""

@@ -5,10 +5,9 @@ Each point is a tolerance: the error (median over individuals of the largest mix
 the cheapest method at an error of 1e-4 and 1e-6; the picture of the documentation is made by
 
     python benchmarks/work_precision.py --plot docs/validation/work-precision.png
-    python benchmarks/work_precision.py --from points.json --plot FILE.png    # drawn again
 
-which also writes all points beside it as JSON, and takes half an hour with the tools of the extra
-``bench``.
+which takes half an hour with the tools of the extra ``bench``. Points are kept beside the picture
+as JSON as they come; those that are there already are not measured again.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ METHODS = {"a": ("exact",), "b": (), "c": (), "d": ()}
 STEPPED = ("rodas5p", "rodas5", "rodas4p", "rodas4")
 TOLERANCES = tuple(10.0**-k for k in np.arange(3, 9.5, 1))
 WANTED = (1e-4, 1e-6)
-DEAREST = 5.0  # seconds of CPU per run after which a curve ends
+DEAREST = 3.0  # seconds of CPU per run after which a curve ends
 REPEATS = 3
 
 Point = tuple[float, float, float]  # tolerance, error, seconds of CPU per individual
@@ -66,12 +65,12 @@ def kernels(name: str, quick: bool) -> Curves:
     return curves
 
 
-def peers(name: str, quick: bool) -> Iterator[tuple[str, list[Point]]]:
-    """The curve of each tool that is installed."""
+def peers(name: str, quick: bool, known: Curves) -> Iterator[tuple[str, list[Point]]]:
+    """The curve of each tool that is installed and not known yet."""
     warnings.simplefilter("ignore")
     case = _case(name, quick)
     reference, work = _exact(name, case), Work(name, case)
-    for peer in PEERS:
+    for peer in (one for one in PEERS if one.name not in known):
         try:
             run = peer().prepare(work)
         except ImportError as missing:
@@ -149,15 +148,16 @@ def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [point[1] for point in points], [point[2] for point in points]
 
 
-def measured(problems: str, quick: bool) -> dict[str, dict[str, Curves]]:
-    """All curves of the problems."""
-    found: dict[str, dict[str, Curves]] = {}
+def measure(kept: dict[str, Any], problems: str, quick: bool, path: Path) -> None:
+    """Add what is missing to the curves, and keep them after each."""
     for name in problems:
-        found[name] = {"kernels": kernels(name, quick), "peers": {}}
-        for peer, points in peers(name, quick):
+        found = kept["curves"].setdefault(name, {"kernels": {}, "peers": {}})
+        found["kernels"] = found["kernels"] or kernels(name, quick)
+        for peer, points in peers(name, quick, found["peers"]):
+            found["peers"][peer] = points
+            path.write_text(json.dumps(kept), encoding="utf-8")
             print(name, peer, *(f"{e:.1e}:{1e6 * s:.0f}us" for _, e, s in points), flush=True)
-            found[name]["peers"][peer] = points
-    return found
+        path.write_text(json.dumps(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -165,15 +165,13 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="fewer individuals")
     parser.add_argument("--problems", default="abcd", help="which of them")
     parser.add_argument("--plot", type=Path, required=True, help="picture to write")
-    parser.add_argument("--from", type=Path, dest="points", help="points measured before")
     options = parser.parse_args()
     from run import processor
 
-    if options.points:
-        kept = json.loads(options.points.read_text(encoding="utf-8"))
-    else:
-        load = os.getloadavg()[0]
-        kept = {"note": f"{processor()}, load {load:.0f} on {os.cpu_count()} cores",
-                "curves": measured(options.problems, options.quick)}  # fmt: skip
-        options.plot.with_suffix(".json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    points = options.plot.with_suffix(".json")
+    note = f"{processor()}, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+    kept = {"note": note, "curves": {}}
+    if points.exists():
+        kept = json.loads(points.read_text(encoding="utf-8"))
+    measure(kept, options.problems, options.quick, points)
     draw(kept["curves"], options.plot, kept["note"])

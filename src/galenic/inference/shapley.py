@@ -40,8 +40,8 @@ class Shapley:
     """Shares of the variance (n_targets, n_factors), with intervals (2, ...) at ``level``.
 
     ``effect`` adds up to one; ``alone`` is what a factor explains with all that is correlated with
-    it; ``beyond`` is what remains to it when all others are known. A target that does not vary has
-    NaN.
+    it; ``beyond`` is what remains to it when all others are known. Estimates below zero are noise
+    of the sample: the intervals say how much. A target that does not vary has NaN.
     """
 
     factors: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_a_model_is_exported_as_a_unit(capsys, tmp_path):
     text = zipfile.ZipFile(tmp_path / "caffeine_model.fmu").read("modelDescription.xml").decode()
     assert code == 0
     assert 'stopTime="43200.0"' in text
+
+
+def test_the_commands_of_the_page_work(capsys, tmp_path, monkeypatch):
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "export-a-model.md"
+    lines = [line for line in page.read_text().splitlines() if line.startswith("galenic ")]
+    monkeypatch.chdir(tmp_path)
+
+    codes = [galenic(capsys, *shlex.split(line)[1:])[0] for line in lines]
+
+    assert codes == [0] * len(lines)
+    assert len(lines) >= 2
 
 
 def test_an_sbml_file_becomes_a_model_file(capsys, tmp_path):

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from galenic.engine import chebyshev
 from galenic.engine.compile import Compiled
+from galenic.engine.lookahead import NODES, Course, Watch
 from galenic.errors import SolveError
 
 Array = npt.NDArray[np.float64]
@@ -111,6 +112,30 @@ class Integrators:
             if found is not None:
                 return self._unscaled(found, events)
         raise self._diagnosis(leg, x, z, rtol, atol)
+
+    @cached_property
+    def watch(self) -> Watch:
+        """The triggers of the system."""
+        return Watch(self.compiled)
+
+    def course(self, leg: Leg, x: Array, z: Array, rtol: float) -> Course | None:
+        """A leg without its events at evenly spread nodes; None where it cannot be solved."""
+        c = self.compiled
+        grid = tuple(k / NODES for k in range(1, NODES + 1))
+        leg = replace(leg, grid=grid)
+        for solver in self._solvers(events=False):
+            found = self._attempt(self.get(solver, grid, rtol, None, False), leg, x, z)
+            if found is not None:
+                break
+        else:
+            return None
+        times = leg.start + leg.span * np.array([0.0, *grid])
+        xs = np.vstack([x, found[0][: c.nx].T * c.nominal])
+        zs = np.vstack([z, found[1].T * c.nominal_z]) if c.nz else np.zeros((len(times), 0))
+        inputs = leg.u[:, None] + leg.slope[:, None] * (times - leg.start)
+        ode = np.array(c.rhs(times[None], xs.T, zs.T, inputs, leg.p)[0]).T + leg.rate
+        drifts = np.gradient(zs, times, axis=0) if c.nz else zs
+        return Course(times, xs, zs, np.hstack([ode, drifts]), leg.u, leg.slope, leg.p)
 
     def get(
         self,

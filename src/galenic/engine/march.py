@@ -7,6 +7,7 @@ again. A trigger that is at or above zero at the very start does not fire until 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -18,23 +19,31 @@ from galenic.engine.compile import Compiled
 from galenic.engine.delayed import SHORTEST, DelayedLeg, Past, Piece
 from galenic.engine.initial import consistent
 from galenic.engine.integrate import Integrators, Leg, Solution
+from galenic.engine.lookahead import NOTHING, Sight
 from galenic.engine.timeline import Change, Timeline, tidy
 from galenic.engine.trajectory import Event
 from galenic.errors import SolveError
 
+log = logging.getLogger(__name__)
+
 Array = npt.NDArray[np.float64]
 
+_TIE = 1e-11  # share of a leg: an output so shortly before an event is taken after it
 _CASCADE = 1000  # rounds of events at one time
 _CHATTER = 40  # events of one rule within 1e-9 of the run
 
 
 @dataclass(frozen=True)
 class Travelled:
-    """A leg that was integrated, the grid nodes that were kept, and whether an event ended it."""
+    """A leg that was integrated, the grid nodes that were kept, and whether an event ended it.
+
+    ``jumped``: it ends where a trigger jumps over zero, at a time that has no derivative.
+    """
 
     leg: Leg
     kept: int
     stopped: bool
+    jumped: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,7 @@ class March:
         if self.past is not None:
             self._travel_slowly(self.past, stop, wanted)
             return
+        sight, stop = self._within_sight(stop)
         inner = []
         for time in wanted:
             if time >= stop:
@@ -184,27 +194,60 @@ class March:
             inner.append(time)
         span = stop - self.time
         grid = tuple(float(f"{(time - self.time) / span:.12f}") for time in inner)
-        leg = Leg(
-            start=self.time,
-            span=span,
-            grid=(*grid, 1.0) if not grid or grid[-1] < 1.0 else grid,
-            u=self.u,
-            slope=self.slope,
-            rate=self.timeline.rates(self.time),
-            p=self.p,
-            offset=self.offset,
-        )
-        found = self.integrators.solve(leg, self.x, self.z, self.rtol, self.atol)
+        leg = self._leg(stop, (*grid, 1.0) if not grid or grid[-1] < 1.0 else grid)
+        events = False if sight.jumps else None
+        found = self.integrators.solve(leg, self.x, self.z, self.rtol, self.atol, events)
         reached = 1.0 if found.stopped is None else found.stopped
-        kept = [time for time, share in zip(inner, grid, strict=True) if share < reached]
-        self.log.append(Travelled(leg, len(kept), found.stopped is not None))
+        met = reached - (0.0 if found.stopped is None else _TIE)
+        kept = [time for time, share in zip(inner, grid, strict=True) if share < met]
+        self.log.append(Travelled(leg, len(kept), found.stopped is not None, sight.jumps))
         for j, time in enumerate(kept):
             inputs = leg.inputs_at(time)
             inflow = self.inflow + (found.inflow[:, j] if self.inflow.size else 0.0)
             self.rows.append((time, found.x[:, j], found.z[:, j], inputs, self.p, inflow))
             wanted.popleft()
+        before = self._levels + self.offset
         self._arrive(
             leg, found, stop if found.stopped is None else tidy(self.time + reached * span)
+        )
+        if found.stopped is None and sight.crossing is not None:
+            risen = (before < 0) & (self._levels >= 0)
+            self._levels = np.where(risen, before, self._levels)  # fires before the next leg
+
+    def _within_sight(self, stop: float) -> tuple[Sight, float]:
+        """The first crossing of a trigger, and the time just beyond it, or ``stop``."""
+        if not self.compiled.triggered:
+            return NOTHING, stop
+        course = self.integrators.course(self._leg(stop, (1.0,)), self.x, self.z, self.rtol)
+        if course is None:
+            return NOTHING, stop
+        sight = self.integrators.watch.first(course, self._levels)
+        for time in sight.doubtful:
+            log.warning(
+                "%s: a trigger touches zero at t = %.6g s, or crosses it and comes back",
+                self.compiled.system.name,
+                time,
+            )
+        if self.offset.any():  # until the trigger that was met has left zero
+            stop = min(stop, float(course.times[1]))
+        if sight.crossing is None or sight.crossing[0] >= stop:
+            return NOTHING, stop
+        begin, end = sight.crossing
+        if begin - self.time > end - begin:
+            return NOTHING, tidy(begin - 0.1 * (end - begin))
+        near = tidy(end)
+        return sight, near if self.time < near < stop else stop
+
+    def _leg(self, stop: float, grid: tuple[float, ...]) -> Leg:
+        return Leg(
+            start=self.time,
+            span=stop - self.time,
+            grid=grid,
+            u=self.u,
+            slope=self.slope,
+            rate=self.timeline.rates(self.time),
+            p=self.p,
+            offset=self.offset,
         )
 
     def _arrive(self, leg: Leg, found: Solution, time: float) -> None:
@@ -212,7 +255,7 @@ class March:
         self.x, self.z = found.x[:, -1].copy(), found.z[:, -1].copy()
         if self.inflow.size:
             self.inflow = self.inflow + found.inflow[:, -1]
-        self.offset = np.zeros_like(self.offset)
+        shifted, self.offset = self.offset, np.zeros_like(self.offset)
         self.time = time
         self.u = leg.inputs_at(self.time)
         leaving, self._leaving = self._leaving, np.zeros_like(self._leaving)
@@ -220,6 +263,7 @@ class March:
             self._meet(found.which)
         else:
             self._levels = self._measure()
+            self.offset = np.where(np.abs(self._levels) <= shifted, shifted, 0.0)
             self._check_return(leaving)
 
     def _travel_slowly(self, past: Past, stop: float, wanted: deque[float]) -> None:

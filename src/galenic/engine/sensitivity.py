@@ -99,6 +99,12 @@ class Response:
                 "a terminal event ends the run before the last output time",
                 hint="choose times before it",
             )
+        if any(isinstance(step, Travelled) and step.jumped for step in march.log):
+            raise ModelError(
+                "the trigger of an event jumps over zero, so its time has no derivative",
+                where=march.compiled.system.name,
+                expected="a trigger that passes through zero, as x - limit",
+            )
         self.march = march
 
     def __call__(self, theta: Any) -> Array:

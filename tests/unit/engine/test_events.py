@@ -213,3 +213,44 @@ def test_a_model_without_states_is_solved_at_each_time():
     result = Simulator(model).run(Experiment().ramp("u", 9.0, 0, 8), times=[0, 3, 8])
 
     assert_allclose(result["z"], [1, 2, 3], rtol=1e-6)
+
+
+def counting(level):
+    """x' = 1 from 0; every rise of the trigger through zero counts."""
+    return counter(lambda m, at: [EventRule("rise", level(m), None, None, ((at["y"], m.y + 1),))])
+
+
+@pytest.mark.parametrize(
+    ("level", "times"),
+    [
+        (lambda m: ca.sin(10 * m.x), 2 * np.pi * np.arange(1, 16) / 10),
+        (lambda m: 1e-8 - (m.x - 3.3) ** 2, [3.3 - 1e-4]),
+        (lambda m: ca.if_else(ca.fabs(m.x - 7.1) < 1e-3, 1, -1), [7.1 - 1e-3]),
+        (lambda m: ca.sin(40 * m.t) - 2 + m.x / 5, None),
+    ],
+)
+def test_no_step_hides_a_crossing(level, times):
+    """Each is found where a fine grid, or the formula, says it is."""
+    if times is None:
+        grid = np.linspace(0, 10, 2_000_001)
+        rises = np.sin(40 * grid) - 2 + grid / 5
+        times = grid[1:][(rises[:-1] < 0) & (rises[1:] >= 0)]
+
+    result = Simulator(counting(level)).run(until=10.0, every=10.0)
+
+    assert_allclose([event.time for event in result.events], times, atol=1e-5)
+    assert result["y"][-1] == len(times)
+
+
+def test_a_grazing_contact_is_told(caplog):
+    result = Simulator(counting(lambda m: -((m.x - 3.3) ** 2))).run(until=10.0, every=10.0)
+
+    assert "touches zero at t = 3.3 s" in caplog.text
+    assert result["y"][-1] <= 1
+
+
+def test_the_time_of_a_jump_has_no_derivative():
+    model = counting(lambda m: ca.if_else(m.x > 7.1, 1, -1))
+
+    with pytest.raises(ModelError, match="jumps over zero"):
+        Simulator(model).response(None, ["x"], ["y"], times=[10.0])

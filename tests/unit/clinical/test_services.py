@@ -352,3 +352,28 @@ def test_the_advised_level_removes_as_much_doubt_as_was_said():
     best = answer["best time"]
     assert spreads[best] == pytest.approx(curve[best], rel=0.15)
     assert spreads[best] < spreads[1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"doses": DOSES + "\n22.2,1750,1"}, "doses, row 3 repeats row 2: counted twice"),
+        ({"levels": "time,level\n12,14.8\n37.5,22.5\n37.5,22.5"}, "levels, row 3 repeats row 2"),
+        ({"doses": "time,amount,duration\n13,1900,1"}, "levels, row 1 is before the first dose"),
+    ],
+)
+def test_odd_rows_are_named_and_stand_in_the_way_of_advice(changes, flag):
+    told = TOLD | changes
+
+    assert f"unusual: {flag}" in fit_patient(**told).text
+    refused = advise_dose(**told, next_dose="46 h")
+    assert not refused.ok
+    assert flag in refused.text
+
+
+def test_the_order_of_rows_does_not_matter():
+    turned = {"doses": "time,amount,duration\n22.2,1750,1\n0,1900,1"}
+
+    assert fit_patient(**(TOLD | turned))["CL"] == pytest.approx(
+        fit_patient(**TOLD)["CL"], rel=1e-9
+    )

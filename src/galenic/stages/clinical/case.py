@@ -6,7 +6,7 @@ judged by the same rules as at the bedside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -42,12 +42,16 @@ class Case:
         At the time from which is looked ahead; no infusion runs any more.
     origin : int [ns]
         Zero of the time axis of tables and plots.
+    flags, notes : tuple of str
+        What is doubtful in the tables, and what was put right, with its rows.
     """
 
     drug: str
     estimator: MAP
     belief: Posterior
     origin: int
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def system(self) -> Any:
@@ -78,8 +82,8 @@ class Case:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the fit found unusual."""
-        return tuple(self.belief.notes.get("warnings", ()))
+        """What is odd in the tables, and what the fit found unusual."""
+        return (*self.flags, *self.belief.notes.get("warnings", ()))
 
     def draws(self, n: int, rng: np.random.Generator) -> Array:
         """Individuals from the posterior with the amounts that their doses leave [SI]."""
@@ -181,7 +185,31 @@ def of_tables(
             where="argument at",
             expected=f"a time after the last dose or level, {seconds(last) / 3600:g} h",
         )
-    return _ready(drug, twin, time, 0)
+    flags, notes = tuple(_odd(doses, levels)), tuple(_sorted(doses, levels))
+    return replace(_ready(drug, twin, time, 0), flags=flags, notes=notes)
+
+
+def _sorted(doses: Any, levels: Any) -> Iterator[str]:
+    """Rows that do not stand in order of time, in words."""
+    for name, table in (("doses", doses), ("levels", levels)):
+        times = [] if table is None else list(table.si("time"))
+        for i in range(1, len(times)):
+            if times[i] < times[i - 1]:
+                yield f"{name}, row {i + 1} is earlier than row {i}: sorted by time"
+
+
+def _odd(doses: Any, levels: Any) -> Iterator[str]:
+    """Rows that repeat others or cannot be explained, in words; they are used as they stand."""
+    for name, table in (("doses", doses), ("levels", levels)):
+        first: dict[Any, int] = {}
+        for i, row in enumerate([] if table is None else table.rows(), 1):
+            if first.setdefault(row, i) != i:
+                yield f"{name}, row {i} repeats row {first[row]}: counted twice"
+    if levels is not None and doses is not None and len(doses) and len(levels):
+        begin = min(doses.si("time"))
+        for i, time in enumerate(levels.si("time"), 1):
+            if time < begin:
+                yield f"levels, row {i} is before the first dose"
 
 
 def complete(drug: str, covariates: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ MOST = 12  # regimens in the table
 def heading(case: Case, *lines: str) -> str:
     """The text of every clinical result: the label, what was found, where the model is from."""
     unusual = [f"unusual: {text}" for text in case.warnings]
-    return "\n".join([LABEL, *lines, *unusual, f"Population: {source(case.drug)}"])
+    return "\n".join([LABEL, *lines, *case.notes, *unusual, f"Population: {source(case.drug)}"])
 
 
 def fit(case: Case) -> Result:

@@ -20,6 +20,9 @@ from galenic.twin.references import BeliefKind, TwinKind
 SITE: Sequence[str | None] = (None,)
 """The whole site, in place of twins."""
 
+OF_THE_SITE = ("data", "supply")
+"""Stages whose services look at what belongs to no twin."""
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -110,7 +113,7 @@ def require_service(who: Caller, entry: ServiceEntry, plain: Mapping[str, Any]) 
 def concerned(entry: ServiceEntry, plain: Mapping[str, Any]) -> Sequence[str | None]:
     """The twins that a call concerns: those it names; all of the site where it might.
 
-    What computes on its arguments alone concerns none.
+    What computes on its arguments alone concerns none; sources and goods belong to the whole site.
     """
     named: list[str | None] = []
     for argument in entry.arguments:
@@ -121,7 +124,7 @@ def concerned(entry: ServiceEntry, plain: Mapping[str, Any]) -> Sequence[str | N
             named.append(given["twin"] if given else None)
     if named:
         return named
-    return SITE if entry.effect == "act" else ()
+    return SITE if entry.effect == "act" or entry.stage in OF_THE_SITE else ()
 
 
 def require_site(who: Caller, twins: Iterable[str], what: str) -> None:

@@ -137,18 +137,18 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of an earlier life of the same source."""
-        for kind in {kind for count in other.tags.values() for kind in count.numbers}:
+        for kind in {k for count in list(other.tags.values()) for k in list(count.numbers)}:
             self.take(other, kind)
 
     def take(self, other: Tally, kind: str) -> None:
         """Add the counts of one kind."""
-        for tag, count in other.tags.items():
+        for tag, count in list(other.tags.items()):  # others may go on counting meanwhile
             if not count.numbers.get(kind):
                 continue
             mine = self.tags.setdefault(tag, Count())
             mine.numbers[kind] = mine.numbers.get(kind, 0) + count.numbers[kind]
             self.changed = True
-            for words, reason in count.reasons.get(kind, {}).items():
+            for words, reason in list(count.reasons.get(kind, {}).items()):
                 known = mine.reasons.setdefault(kind, {}).setdefault(words, Reason())
                 newer = reason if reason.time >= known.time else known
                 known.count += reason.count

@@ -466,11 +466,17 @@ class Runner:
 
     async def _keep_quality(self) -> None:
         """What became of the data of each source, kept so that a restart goes on counting."""
-        records = await self._fold.run(self.quality)
+        records = await self._fold.run(self._counted)
         await self._keeper.quality(records, self.connectors.book.letters(self.connectors))
 
     def quality(self) -> dict[str, Any]:
-        """What became of the data of each source: `galenic.twin.quality.Book.records`."""
+        """What became of the data of each source; blocks, so not from the event loop.
+
+        See `galenic.twin.quality.Book.records`.
+        """
+        return self._fold.submit(self._counted).result()
+
+    def _counted(self) -> dict[str, Any]:
         return self.connectors.book.records(self.connectors, self.twins)
 
     async def _save(self, reason: str) -> None:

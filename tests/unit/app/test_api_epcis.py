@@ -138,6 +138,14 @@ async def test_roles_decide_who_captures_and_who_looks(app, tokens):
         assert (await http.post("/epcis/queries", json=asked)).status_code == 403
 
 
+async def test_goods_and_sources_belong_to_the_whole_site(app):
+    app.state.access.people.add("una", PASSWORD, ["viewer@line-1"], by="test")
+    async with client(app, app.state.access.people.sign_in("una", PASSWORD)) as http:
+        assert (await http.get("/epcis/events")).status_code == 403
+        for path in ("supply/events", "data/quality", "data/dead_letters"):
+            assert (await http.post(f"/api/services/{path}", json={})).status_code == 403
+
+
 async def test_named_queries(app, tokens):
     async with client(app, tokens["kim"]) as http:
         asked = {"name": "shipped", "query": {"EQ_bizStep": ["shipping"], "eventCountLimit": 1}}

@@ -10,9 +10,11 @@ from typing import Any
 from nicegui import ui
 
 from galenic.app.api.twins import newest
+from galenic.app.permissions import sees_all
 from galenic.app.views import frame, shown
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
+from galenic.app.views.quality import DataQuality
 from galenic.app.views.tables import Html, grid
 from galenic.signals import Quality
 from galenic.twin.binding import MANUAL
@@ -45,6 +47,8 @@ def data_page(page: Page) -> None:
         html("<h2>Sources</h2>")
         html(sources(room)).props('data-live="sources"')
     page.live(lambda: {"sources": {"html": sources(room)}})
+    if sees_all(page.who):
+        DataQuality(page)
     for id in room.twins():
         facts = Facts(room.runner.twin(id), room.simulated)
         if any(c.binding.connection == MANUAL for c in facts.twin.channels.values()):

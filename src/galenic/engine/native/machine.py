@@ -21,6 +21,7 @@ from typing import Any
 
 _build = Lock()
 _MAGIC = b"galenic kernel 1\n"
+_LIBRARIES = {"win32": "ucrtbase", "darwin": "libm.dylib"}  # mathematics
 
 
 @dataclass(frozen=True)
@@ -188,14 +189,17 @@ def _target_machine() -> Any:
 def _name_library() -> None:
     """Tell LLVM where the functions of the mathematics library are."""
     import ctypes
-    import ctypes.util
 
     import llvmlite.binding as llvm
 
     from galenic.engine.native.elementary import LIBM
 
-    name = "ucrtbase" if sys.platform == "win32" else ctypes.util.find_library("m")
-    library = ctypes.CDLL(name)
+    try:
+        library = ctypes.CDLL(_LIBRARIES.get(sys.platform, "libm.so.6"))
+    except OSError:  # looking for it starts another program
+        from ctypes.util import find_library
+
+        library = ctypes.CDLL(find_library("m"))
     for function in LIBM:
         pointer = ctypes.cast(getattr(library, function), ctypes.c_void_p)
         llvm.add_symbol(function, pointer.value)

@@ -119,33 +119,51 @@ OURS = {"exact": "#111111", "rodas5p": "#0b6e99", "rodas5": "#2a9d8f", "rodas4p"
 GREYS = ("o", "s", "^", "v", "D", "P", "X")
 
 
+KNOWN = {"a": 1e-11, "b": 2e-10, "c": 5e-10, "d": 1e-7}
+"""Errors below which the reference itself is not known; such points are not drawn."""
+
+
 def draw(found: dict[str, dict[str, Curves]], path: Path, note: str) -> None:
     """One panel per problem: kernels in colour, other tools in grey with their own marks."""
     from matplotlib.figure import Figure
+    from PIL import Image
 
-    figure = Figure(figsize=(10, 8.4), layout="constrained")
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    shown: dict[str, Any] = {}
     for place, (name, kinds) in enumerate(found.items(), 1):
         axes = figure.add_subplot(2, 2, place)
         for method, points in kinds["kernels"].items():
-            axes.loglog(*_line(points), "-o", ms=3.5, lw=1.8, color=OURS[method], label=method)
+            (shown[method],) = axes.loglog(
+                *_line(points, name), "-o", ms=3.5, lw=1.8, color=OURS[method]
+            )
         for peer, points in kinds["peers"].items():
             mark = GREYS[[one.name for one in PEERS].index(peer)]
-            axes.loglog(*_line(points), f"--{mark}", ms=4, lw=0.8, color="#8a8a8a",
-                        mfc="white", label=peer)  # fmt: skip
+            (shown[peer],) = axes.loglog(
+                *_line(points, name), f"--{mark}", ms=4.5, lw=0.8, color="#7a7a7a", mfc="white"
+            )
         axes.set_title(TITLES[name], fontsize=10, loc="left")
-        axes.set_xlabel("error: median of the largest |y - r| / (|r| + peak / 1000)", fontsize=8)
+        axes.set_xlabel(
+            "error [1]: median of the largest |y - r| / (|r| + peak / 1000)", fontsize=8
+        )
         axes.set_ylabel("CPU time per individual [s]", fontsize=8)
         axes.grid(True, which="major", color="#e4e4e4", lw=0.6)
         axes.tick_params(labelsize=8)
         axes.invert_xaxis()
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=6.5, ncols=2, frameon=False)
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower center", ncols=6, fontsize=8,
+        frameon=False,
+    )  # fmt: skip
     figure.suptitle(f"Work against precision; one thread, {note}", fontsize=10)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, dpi=90)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(48)
+    small.save(path, optimize=True)
 
 
-def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [point[1] for point in points], [point[2] for point in points]
+def _line(points: Sequence[Point], name: str) -> tuple[list[float], list[float]]:
+    known = [point for point in points if point[1] >= KNOWN[name]]
+    return [point[1] for point in known], [point[2] for point in known]
 
 
 def measure(kept: dict[str, Any], problems: str, quick: bool, path: Path) -> None:

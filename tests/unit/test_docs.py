@@ -264,7 +264,7 @@ CLAUSES = [
     *(f"11.10({letter})" for letter in "abcdefghijk"),
     "11.30", "11.50(a)", "11.50(b)", "11.70", "11.100(a)", "11.100(b)",
     *(f"11.200(a)({n})" for n in (1, 2, 3)), *(f"11.300({letter})" for letter in "abcde"),
-    *("5", "6", "7.1", "8.2", "9", "11", "12.1", "12.3", "12.4", "14", "15", "16", "17"),
+    *("5", "6", "7.1", "7.2", "8.2", "9", "11", "12.1", "12.3", "12.4", "14", "15", "16", "17"),
     *("attributable", "legible", "contemporaneous", "original", "accurate", "complete"),
     *("consistent", "enduring", "available"),
 ]  # fmt: skip

@@ -373,3 +373,20 @@ async def test_deep_and_broken_bodies_are_refused(target):
     for content in (b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b'{"model": 1e999}', b"NaN"):
         await said(target, "POST", "/api/services/models/card", "engineer", content=content)
         await said(target, "POST", "/api/people", "administrator", content=content)
+
+
+async def test_no_secret_of_all_this_is_in_the_records_or_the_log(target, caplog):
+    """Last of the module: passwords and tokens searched for in every file of the site."""
+    made, secret = target.people.tokens.make("viewer", "x", Scope(), 1, by="test")
+    async with target.http() as http:
+        for password in ("guessed by somebody", WORD):
+            await http.post("/api/sign-in", json={"name": "viewer", "password": password})
+        await http.get("/api/me", headers={"Authorization": f"Bearer {secret}"})
+    target.store.sign()
+
+    files = [path for path in target.store.folder.rglob("*") if path.is_file()]
+    data = b"".join(path.read_bytes() for path in files)
+    assert made.id.encode() in data
+    for text in (WORD, "guessed by somebody", secret, *target.tokens.values()):
+        assert text.encode() not in data
+        assert text not in caplog.text

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import ssl
 
 import httpx
 import pytest
 
+from galenic.app.cli import main
+from galenic.app.cli.access import PASSWORD
+from galenic.app.cli.signing import NAME
 from galenic.app.client import VARIABLE, Client, keep_token, token_file
 from galenic.app.server import Options, serve
 from galenic.twin.project import read_project
@@ -47,16 +51,51 @@ def project(tmp_path):
     return read_project(path)
 
 
-async def test_a_server_with_tls_speaks_it_alone_and_tells_incidents(project, monkeypatch):
+async def test_a_server_with_tls_speaks_it_alone_and_tells_incidents(project, monkeypatch, capsys):
     monkeypatch.setenv("XDG_STATE_HOME", str(project.path.parent / "state"))
     stop, up = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(project, Options(), up.set_result, stop))
     facts = await asyncio.wait_for(asyncio.shield(up), 60)
     try:
+        await asyncio.to_thread(_commands, project, facts, monkeypatch, capsys)
         await asyncio.to_thread(_look, project, facts, monkeypatch)
     finally:
         stop.set()
         await task
+
+
+def _commands(project, facts, monkeypatch, capsys):
+    """A person signs in on the command line, keeps people and tokens, signs, and signs out."""
+    monkeypatch.setenv(PASSWORD, facts.password)
+    monkeypatch.setenv(NAME, "operator")
+
+    def galenic(*words, code=0):
+        assert main([*words, "--project", str(project.site.folder), "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    assert "does not allow" in galenic("people", code=1)["found"]
+    galenic("sign-in", "operator")
+    assert token_file(project.site.folder).stat().st_mode & 0o077 == 0
+    made = galenic("people", "lake", "--add", "--service", "--role", "viewer", "--reason", "data")
+    assert (made["person"]["service"], made["password"]) == (True, None)
+    token = galenic("tokens", "lake", "--owner", "lake", "--service", "rest.*", "--days", "3")
+    assert token["secret"].startswith("gal_")
+    galenic("tokens", "--revoke", token["token"]["id"], "--reason", "test")
+    assert galenic("tokens", "--everybody")[0]["state"] == "revoked"
+    assert [one["name"] for one in galenic("people")] == ["lake", "operator"]
+    signed = galenic("sign", "entry", "0", "--as", "review", "--reason", "read it")
+    assert signed["method"] == "name and password"
+    again = galenic("sign", "entry", "1", "--as", "approval", "--reason", "read it")
+    assert again["method"] == "password"
+    shown = galenic("signatures", "entry", "0")["signatures"]
+    assert [one["holds"] for one in shown] == [True]
+    assert galenic("requests") == []
+    assert "needs no signature" in galenic(
+        "request", "models.catalogue", "--as", "authorship", "--reason", "x", code=1
+    )["found"]  # fmt: skip
+    galenic("sign-out")
+    assert not token_file(project.site.folder).exists()
+    assert galenic("people", code=1)["error"] == "NotPermitted"
 
 
 def _look(project, facts, monkeypatch):

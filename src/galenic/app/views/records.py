@@ -57,7 +57,19 @@ KINDS = (
     "security",
     "break-glass",
 )
-TELLING = ("from", "to", "tag", "value", "unit", "outcome", "state", "name", "text")
+TELLING = (
+    "meaning",
+    "printed",
+    "from",
+    "to",
+    "tag",
+    "value",
+    "unit",
+    "outcome",
+    "state",
+    "name",
+    "text",
+)
 TOO_LONG = 40  # a value that says little in a line
 
 

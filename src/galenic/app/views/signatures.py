@@ -122,7 +122,11 @@ def lines(signatures: Sequence[Mapping[str, Any]]) -> str:
         [
             one["meaning"],
             Html(f"{escape(one['printed'])} <span class=muted>({escape(one['signer'])})</span>"),
-            Html(f"{escape(one['time'])} <span class=muted>local {escape(one['offset'])}</span>"),
+            Html(
+                f'<span class="nowrap" title="{escape(one["time"])}">'
+                f"{escape(one['time'][:19].replace('T', ' '))} UTC "
+                f"<span class=muted>(local {escape(one['offset'])})</span></span>"
+            ),
             one["reason"],
             one["method"],
             "" if one.get("holds", True) else "of an earlier version",

@@ -11,12 +11,14 @@ import pytest
 import pytest_asyncio
 
 from galenic.app.api import create_app
+from galenic.app.permissions import Caller
 from galenic.app.session import Session
 from galenic.app.views import mount
 from galenic.app.views.frame import PLACES
 from galenic.clock import SECOND
 from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
+from galenic.records.grants import Scope
 from galenic.records.people import People
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
@@ -67,6 +69,7 @@ async def web(folder):
             await clock.sleep_until(T0 + 10 * SECOND)
             await _first_estimates(runner)
             client.plant, client.runner, client.session = plant, runner, session
+            client.people = people
             yield client
     await runner.stop()
     session.close()
@@ -227,6 +230,40 @@ async def test_a_lost_connection_is_a_banner_on_every_page(page, web):
 
     assert "banner" in text
     assert "the cable was pulled" in text
+
+
+async def test_scripts_in_names_reasons_and_comments_are_text(page, web):
+    """Whatever people and programs write: it is shown, and does nothing."""
+    script = "<script>document.title='owned'</script>"
+    people = web.people
+    people.add("mallory", None, ["viewer"], by=NAME, reason=script, full_name=script, service=True)
+    people.tokens.make("mallory", script, Scope(), 1, by=NAME)
+    note = {"twin": "tank-1", "text": script}
+    assert (await web.post("/api/services/twins/note", json=note)).status_code == 200
+    signed = {"meaning": "review", "reason": script, "name": NAME, "password": PASSWORD}
+    body = {**signed, "type": "entry", "id": "1"}
+    assert (await web.post("/api/signatures", json=body)).status_code == 200
+    for path in ("/settings", "/records", "/records?kind=signature", "/twin/tank-1?tab=Records"):
+        text = await page(path)
+
+        assert script not in text
+        assert html.escape(script) in text or path.startswith("/twin")
+
+
+async def test_a_result_and_a_definition_show_their_signatures(page, web):
+    job = await asyncio.to_thread(
+        web.session.call, "models.catalogue", {}, Caller("bob", ("engineer",))
+    )
+    signed = {"meaning": "approval", "reason": "complete", "name": NAME, "password": PASSWORD}
+    body = {**signed, "type": "artefact", "id": job.result_hash}
+    assert (await web.post("/api/signatures", json=body)).status_code == 200
+    seen = (await web.get("/api/signatures?type=definition&id=tank-1")).json()
+    body = {**signed, "type": "definition", "id": "tank-1", "version": seen["version"]}
+    assert (await web.post("/api/signatures", json=body)).status_code == 200
+
+    for path in (f"/jobs/{job.id}", "/twin/tank-1?tab=Model"):
+        text = await page(path)
+        assert "complete" in text and "approval" in text, path
 
 
 async def test_settings_show_people_and_no_secrets(page):

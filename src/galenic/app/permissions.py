@@ -17,11 +17,10 @@ from galenic.errors import NotPermitted
 from galenic.records.grants import ROLES, Grant, Scope, gives, gives_somewhere
 from galenic.twin.references import BeliefKind, TwinKind
 
+PURE = ("models", "clinical")
+"""Stages whose reading services see no records of the site."""
 SITE: Sequence[str | None] = (None,)
 """The whole site, in place of twins."""
-
-OF_THE_SITE = ("data", "supply")
-"""Stages whose services look at what belongs to no twin."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def require_service(who: Caller, entry: ServiceEntry, plain: Mapping[str, Any]) 
 def concerned(entry: ServiceEntry, plain: Mapping[str, Any]) -> Sequence[str | None]:
     """The twins that a call concerns: those it names; all of the site where it might.
 
-    What computes on its arguments alone concerns none; sources and goods belong to the whole site.
+    What looks at its arguments or at the catalogue alone concerns none.
     """
     named: list[str | None] = []
     for argument in entry.arguments:
@@ -124,7 +123,7 @@ def concerned(entry: ServiceEntry, plain: Mapping[str, Any]) -> Sequence[str | N
             named.append(given["twin"] if given else None)
     if named:
         return named
-    return SITE if entry.effect == "act" or entry.stage in OF_THE_SITE else ()
+    return () if entry.effect == "compute" or entry.stage in PURE else SITE
 
 
 def require_site(who: Caller, twins: Iterable[str], what: str) -> None:

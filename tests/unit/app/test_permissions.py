@@ -40,7 +40,9 @@ def test_a_role_for_one_twin_is_none_for_another_or_for_all():
 
 def test_what_changes_something_without_naming_a_twin_concerns_the_site():
     assert concerned(SERVICES["twins.enter"], {"twin": None}) == [None]
-    assert list(concerned(SERVICES["models.simulate"], {})) == []
+    assert list(concerned(SERVICES["twins.history"], {})) == [None]
+    for name in ("models.simulate", "models.catalogue", "clinical.read_record"):
+        assert list(concerned(SERVICES[name], {})) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ source that says something else about the same moment. Nothing is ever edited.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from galenic.signals import Sample, quick_sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
 
 FOLDER = "segments"
 ROW_GROUP = 50_000
@@ -33,6 +34,8 @@ SETTLED = ("store", "settled")
 """The document that says up to which journal offset packs are in the table of latest values."""
 
 FEW_TAGS = 100
+NEVER = 2**62
+CHUNK = 4_000_000  # rows that are sorted in memory at once
 SEGMENT_ROWS = 2_000_000  # of packs that one seal takes
 
 Row = tuple[int, int, int, float | None, str | None, str, int, int, int, str | None]
@@ -48,7 +51,6 @@ NAMED = (
     "SELECT {first} t.name, s.time, s.received, s.number, s.text, s.type, s.quality, s.status, "
     "u.name, s.key {last} FROM {table} s JOIN names t ON t.id = s.tag JOIN names u ON u.id = s.unit"
 )
-LATEST = NAMED.format(first="", last="", table="latest")
 HOT = NAMED.format(first="s.sequence,", last=", s.change", table="samples")
 
 
@@ -93,11 +95,27 @@ def value_of(number: float | None, text: str | None, kind: str) -> float | bool 
     return {"none": None, "text": text, "bool": bool(number)}[kind]
 
 
-def sample_of(row: Sequence[Any]) -> Sample:
-    """The sample in a row of `LATEST`."""
-    tag, time, received, number, text, kind, quality, status, unit, key = row
-    value = value_of(number, text, kind)
-    return quick_sample(tag, value, unit, time, received, quality, status, key or "")
+def samples_of(rows: Sequence[Row], names: Mapping[int, str]) -> list[Sample]:
+    """The samples in rows of `COLUMNS`; column by column, since pages ask for thousands."""
+    if not rows:
+        return []
+    tag, time, received, number, text, kind, quality, status, unit, key = zip(*rows, strict=True)
+    values: Sequence[Any] = number
+    if set(kind) != {"number"} or None in number:
+        values = list(map(value_of, number, text, kind))
+    return list(
+        map(
+            quick_sample,
+            map(names.__getitem__, tag),
+            values,
+            map(names.__getitem__, unit),
+            time,
+            received,
+            quality,
+            status,
+            [one or "" for one in key],
+        )
+    )
 
 
 def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
@@ -295,34 +313,50 @@ def sorted_table(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.table(columns, names=arrow_schema().names).cast(arrow_schema())
 
 
-def write_segment(folder: Path, table: pa.Table, step: Callable[[str], None] = no_step) -> Segment:
-    """Write sorted rows to a durable file under its final name; not registered yet."""
+def write_segment(
+    folder: Path, tables: Iterable[pa.Table], step: Callable[[str], None] = no_step
+) -> Segment:
+    """Write sorted rows to a durable file under its final name; not registered yet.
+
+    The tables follow each other in the order of rows; none of them is kept in memory.
+    """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
-    pq.write_table(
-        table,
-        temporary,
-        compression="zstd",
-        row_group_size=ROW_GROUP,
-        write_statistics=True,
-        sorting_columns=None,
-    )
+    count, low, high, last = 0, NEVER, -NEVER, 0
+    with pq.ParquetWriter(temporary, arrow_schema(), compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+            times = pc.min_max(table.column("time")).as_py()
+            low, high = min(low, times["min"]), max(high, times["max"])
+            last = max(last, pc.max(table.column("sequence")).as_py())
+            count += table.num_rows
     step("written")
     sync_file(temporary)
     step("synced")
     size, digest = temporary.stat().st_size, file_hash(temporary)
-    times = pc.min_max(table.column("time")).as_py()
-    start, stop, last = times["min"], times["max"] + 1, pc.max(table.column("sequence")).as_py()
-    name = f"{start}-{stop}-{digest[:12]}.parquet"
+    name = f"{low}-{high + 1}-{digest[:12]}.parquet"
     temporary.replace(target / name)
     step("renamed")
     sync_folder(target)
     step("folder synced")
-    return Segment(name, start, stop, table.num_rows, last, size, digest)
+    return Segment(name, low, high + 1, count, last, size, digest)
+
+
+def tag_chunks(duck: DuckDBPyConnection, rows: str) -> Iterator[tuple[str, str]]:
+    """First and last tag of groups of about `CHUNK` rows of a relation."""
+    tags = duck.sql(
+        f"SELECT CAST(tag AS VARCHAR) AS name, count(*) FROM {rows} GROUP BY name ORDER BY name"
+    ).fetchall()
+    start, held = 0, 0
+    for number, (_, count) in enumerate(tags):
+        held += count
+        if held >= CHUNK or number == len(tags) - 1:
+            yield tags[start][0], tags[number][0]
+            start, held = number + 1, 0
 
 
 def register(

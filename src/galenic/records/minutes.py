@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from galenic.records.files import file_hash, sync_file, sync_folder
 from galenic.records.historian import FOLDER as SEGMENTS
+from galenic.records.historian import tag_chunks
 from galenic.records.store import Segment
 from galenic.signals import Quality
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60_000_000_000
 FOLDER = "minutes"
+GROUP = 50_000
 LISTED = 50  # more tags than these are looked up in a table instead of being written out
 HELD = "time-weighted: a good sample holds until the next one of its tag"
 
@@ -102,17 +104,21 @@ def fits(start: int, stop: int, every: int) -> bool:
 def write_minutes(folder: Path, segment: Segment) -> str:
     """Write the minutes of a segment to a durable file; its SHA-256."""
     import duckdb
+    import pyarrow.parquet as pq
 
     (folder / FOLDER).mkdir(exist_ok=True)
     target, temporary = folder / FOLDER / segment.name, folder / FOLDER / "minutes.tmp"
-    source = str(folder / SEGMENTS / segment.name)
-    with duckdb.connect(":memory:") as duck:
-        spans = SPANS.format(rows="read_parquet($source)")
-        duck.execute(
-            f"COPY (WITH {spans} SELECT * FROM spans ORDER BY tag, minute) TO '{temporary}' "
-            "(FORMAT parquet, COMPRESSION zstd)",
-            {"source": source},
-        )
+    rows = f"read_parquet('{folder / SEGMENTS / segment.name}')"
+    some = f"(SELECT * FROM {rows} WHERE tag >= $low AND tag <= $high)"
+    text = f"WITH {SPANS.format(rows=some)} SELECT * FROM spans ORDER BY tag, minute"
+    writer = None
+    with duckdb.connect(":memory:", config={"memory_limit": "2GB"}) as duck:
+        for low, high in tag_chunks(duck, rows):
+            table = duck.sql(text, params={"low": low, "high": high}).to_arrow_table()
+            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=GROUP)
+    assert writer is not None, "a segment has rows"
+    writer.close()
     sync_file(temporary)
     digest = file_hash(temporary)
     temporary.replace(target)

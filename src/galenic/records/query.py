@@ -149,6 +149,7 @@ class History:
         self._row = row
         self._tables: OrderedDict[int, tuple[frozenset[str], pa.Table]] = OrderedDict()
         self._waiting: dict[int, packs.Columns] = {}
+        self._names: dict[int, str] = {}
         self._opening = threading.Lock()
         self._duck: duckdb.DuckDBPyConnection | None = None
 
@@ -169,14 +170,14 @@ class History:
     def _whole(self, ask: Callable[[], T]) -> T:
         """What is asked for; once more where segments were put together or away meanwhile."""
         while True:
-            known = self._names()
+            known = self._segments()
             try:
                 return ask()
             except StorageError:
-                if self._names() == known:
+                if self._segments() == known:
                     raise
 
-    def _names(self) -> list[str]:
+    def _segments(self) -> list[str]:
         with self._reading() as connection:
             return [one.name for one in historian.registered(connection)]
 
@@ -296,6 +297,13 @@ class History:
                 hint="run verify to find what was changed",
             ) from error
 
+    def names(self, connection: Connection) -> dict[int, str]:
+        """Names of tags and units by number; they are only ever added to."""
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM names").fetchone()
+        if last > len(self._names):
+            self._names = dict(connection.execute("SELECT id, name FROM names").fetchall())
+        return self._names
+
     def unsettled(self, connection: Connection) -> list[packs.Columns]:
         """The packs that the table of latest values does not know yet, in their order."""
         known, offsets = self._waiting, historian.unsettled(connection)
@@ -384,6 +392,7 @@ class History:
         with self._opening:
             if self._duck is None:
                 self._duck = duckdb.connect(":memory:")
+                self._duck.execute("SET parquet_metadata_cache = true")  # files never change
             cursor = self._duck.cursor()
         try:
             yield cursor

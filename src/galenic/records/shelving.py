@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import duckdb
 
 DAY = 86_400_000_000_000
-CHUNK = 4_000_000  # rows that are sorted in memory at once
 GROUP = 100_000
 MEMORY = "1GB"
 ROW = (
@@ -294,7 +293,7 @@ def _merged(folder: Path, segments: Sequence[Segment], which: str, step: Step) -
     total = f"SELECT count(*), coalesce(sum({ROW}::HUGEINT), 0)::VARCHAR"
     times = ", min(time), max(time) + 1, max(sequence)"
     with _duck(folder, segments) as duck:
-        for low, high in _chunks(_tags(duck)):
+        for low, high in historian.tag_chunks(duck, "source"):
             table = duck.sql(
                 "SELECT * REPLACE (CAST(tag AS VARCHAR) AS tag) FROM source "
                 f"WHERE tag >= $1 AND tag <= $2 AND {which} ORDER BY tag, time, sequence",
@@ -327,16 +326,6 @@ def _merged(folder: Path, segments: Sequence[Segment], which: str, step: Step) -
     step("renamed")
     sync_folder(folder / FOLDER)
     return Segment(name, start, stop, count, last, size, digest)
-
-
-def _chunks(tags: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
-    """First and last tag of groups of about `CHUNK` rows."""
-    start, held = 0, 0
-    for number, (_, count) in enumerate(tags):
-        held += count
-        if held >= CHUNK or number == len(tags) - 1:
-            yield tags[start][0], tags[number][0]
-            start, held = number + 1, 0
 
 
 def _replace(connection: Connection, old: Sequence[Segment], new: Segment | None) -> None:

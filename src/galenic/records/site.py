@@ -341,10 +341,12 @@ class SiteStore(ABC):
         """The newest sample of each tag (of the given ones that have any)."""
         wanted = None if tags is None else set(tags)
         with self._reading() as connection:
-            rows = connection.execute(historian.LATEST).fetchall()
+            rows = connection.execute(f"SELECT {historian.COLUMNS} FROM latest").fetchall()
             packed = self._history.unsettled(connection)
-        found = {row[0]: row for row in rows if wanted is None or row[0] in wanted}
-        samples = {tag: historian.sample_of(row) for tag, row in found.items()}
+            names = self._history.names(connection)
+        if wanted is not None:
+            rows = [row for row in rows if names[row[0]] in wanted]
+        samples = {sample.tag: sample for sample in historian.samples_of(rows, names)}
         for sample in historian.newest_samples(packed):
             known = samples.get(sample.tag)
             is_newer = known is None or sample.source_time >= known.source_time
@@ -402,7 +404,7 @@ class SiteStore(ABC):
             if not table.num_rows:
                 return None
             with storage_errors(self.folder):
-                segment = historian.write_segment(self.folder, table, step)
+                segment = historian.write_segment(self.folder, [table], step)
                 made = minutes.write_minutes(self.folder, segment)
                 step("minutes written")
             detail = {key: value for key, value in vars(segment).items() if key != "name"}

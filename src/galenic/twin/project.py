@@ -21,6 +21,7 @@ from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
 from galenic.twin.fleet_table import from_table
+from galenic.twin.forwarding import ForwardRule
 from galenic.twin.kinds import ConnectionSpec, RecordSpec, beside
 from galenic.twin.level import Level
 from galenic.twin.security import Security, read_security
@@ -31,16 +32,19 @@ TWIN = {"id": str, "definition": str, "level": str, "connection": str, "values":
         "binding": list, "targets": dict, "health": dict, "fold": dict, "alarm": list,
         "alarming": dict}  # fmt: skip
 BINDING = {f.name for f in fields(Binding)} - {"level"} | {"level", "stale_after", "gain", "offset"}
-TOP = ("site", "server", "access", "plant", "connection", "twin", "record", "retention", "fleet")
+TOP = ("site", "server", "access", "plant", "connection", "twin", "record", "retention", "fleet",
+       "forward")  # fmt: skip
 ALARM = {**{f.name: str for f in fields(AlarmRule)}, "latching": bool, "probability": float,
          "above": object, "below": object, "deadband": object, "respond": object,
          "on_delay": object, "off_delay": object, "within": object}  # fmt: skip
 RECORD = {"connection": str, "tags": list}
+FORWARD = {"to": str, "token": str, "every": str, "ca": str}
 RETENTION = {"keep": str, "tags": list, "journal": bool, "archive": str}
 DAY = 86_400.0
 FLEET = {"id": str, "definition": str, "level": str, "table": str, "capacity": int,
          "idle": object, "targets": dict, "health": dict, "fold": dict, "alarm": list,
          "alarming": dict}  # fmt: skip
+LOCAL = r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]"  # nothing unencrypted leaves the machine
 SPANS = ("stale_after", "frozen_after", "lag")
 ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
 
@@ -101,6 +105,7 @@ class Project:
     records: tuple[RecordSpec, ...] = ()
     retention: tuple[Rule, ...] = ()
     fleets: tuple[FleetSpec, ...] = ()
+    forward: ForwardRule | None = None
 
 
 class _Place:
@@ -174,6 +179,7 @@ def read_project(path: str | Path) -> Project:
     return Project(
         *(site, connections, tuple(twins), plant, path, security, records, rules),
         fleets=_fleets(record, place),
+        forward=_forward(record, place),
     )
 
 
@@ -184,6 +190,29 @@ def _fleets(record: Mapping[str, Any], place: _Place) -> tuple[FleetSpec, ...]:
         alarms += len(table.get("alarm", ()))
     _distinct("fleet", [f.id for f in fleets], place.path)
     return tuple(fleets)
+
+
+def _forward(record: Mapping[str, Any], place: _Place) -> ForwardRule | None:
+    """Where the records are sent to."""
+    table = record.get("forward")
+    if table is None:
+        return None
+    _typed(table, FORWARD, "forward", 0, place)
+    for key in ("to", "token"):
+        if key not in table:
+            raise DataError(f"forward needs {key}", where=place.at("forward"))
+    where = place.at("forward", 0, "to")
+    if not table["to"].startswith("https://") and not re.match(LOCAL, table["to"]):
+        raise DataError(f"to = {table['to']!r}", where=where, expected="https://host:port")
+    token, ca = (
+        Path(beside(place.folder, table[key], place.at("forward", 0, key)))
+        if key in table
+        else None
+        for key in ("token", "ca")
+    )
+    assert token is not None
+    every = _span(table.get("every", "5 s"), place.at("forward", 0, "every"))
+    return ForwardRule(table["to"].rstrip("/"), token, every, ca)
 
 
 def _retention(table: dict[str, Any], index: int, place: _Place) -> Rule:

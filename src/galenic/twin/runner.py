@@ -35,6 +35,7 @@ from galenic.twin.computing import Comparison, Computing
 from galenic.twin.concurrency import Jobs, Pool, cancelled, first_of
 from galenic.twin.connections import Connections
 from galenic.twin.fleet import SUMMARIES, Fleets
+from galenic.twin.forwarding import Forwarding
 from galenic.twin.inbox import Inbox, Item
 from galenic.twin.keeper import Keeper, Outcomes
 from galenic.twin.live import Live
@@ -116,6 +117,8 @@ class Runner:
         self.connectors = Connections(
             project, connectors or {}, self.clock, self.problems, self._inbox
         )
+        rule = project.forward
+        self.forwarding = Forwarding(rule, lambda: self._keeper.store) if rule else None
         self.recordings = [
             Recording(spec, self.connectors, self._keeper, self.problems, self._routes.tags)
             for spec in project.records
@@ -148,6 +151,8 @@ class Runner:
         for name in self.connectors:
             self._spawn(self.connectors.listen(name, self._routes.tags(name)))
             self._spawn(self._writes.perform(name))
+        if self.forwarding is not None:
+            self._spawn(self.forwarding.run())
         for recording in self.recordings:
             self._spawn(recording.listen())
             self._spawn(recording.file())
@@ -181,6 +186,8 @@ class Runner:
             for recording in self.recordings:
                 await self._quietly(asyncio.wait_for(recording.emptied(), LAST))
         await cancelled(self._tasks)
+        if self.forwarding is not None:
+            self.forwarding.end()
         await self._jobs.cancel()
         await self._quietly(self._save(reason))
         self.live.close()
@@ -348,6 +355,7 @@ class Runner:
             "speed": self.pace.to_dict(),
             "queue": len(self._inbox),
             "recordings": {one.spec.connection: one.to_dict() for one in self.recordings},
+            "forward": self.forwarding.to_dict() if self.forwarding else None,
             "listeners": self.live.listeners,
             "fleets": self.fleets.to_dict(),
             "problems": dict(self.problems),

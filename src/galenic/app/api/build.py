@@ -17,6 +17,7 @@ from galenic.app.api import (
     people,
     problems,
     records,
+    replicas,
     signing,
     twins,
 )
@@ -78,6 +79,7 @@ def create_app(
         app.state.desk = Desk(session, users)
         app.include_router(signing.router(app.state.desk))
         app.include_router(epcis.router(session))
+        app.include_router(replicas.router(session))
     if session.runner is not None:
         app.include_router(twins.router(session))
         app.include_router(live.router(session, app.state.access))

@@ -15,7 +15,7 @@ from galenic.errors import GalenicError
 
 LARGEST = 64 * 1024 * 1024  # bytes of the body of a call of a service
 SMALL = 1024 * 1024  # bytes of every other body
-CALLS = ("/api/services/", "/api/requests", "/epcis/", "/_nicegui")
+CALLS = ("/api/services/", "/api/requests", "/api/replicas/", "/epcis/", "/_nicegui")
 CLOSED = ("/api/", "/epcis/")
 OPEN = ("/api/health", "/api/sign-in", "/api/sign-out", "/api/password")
 SOCKETS = "/_nicegui_ws"

@@ -143,7 +143,7 @@ class LoopedStep:
         found = load_all(g, "KS", self.n)
         kept = {place: self._kept(value) for place, value in matrix.items()}
         right = load_all(g, "R1", self.n)
-        left = residual(g, kept_factors(factors, self._kept), kept, right, found, count)
+        left = residual(equations, kept_factors(factors, self._kept), kept, right, found, count)
         program.store_all("R", left)
         return program
 

@@ -37,7 +37,7 @@ def step_program(equations: Equations, method: Rosenbrock, kept: list[int]) -> P
     program.store_all("YN", new)
     scales = [reciprocal_scale(g, i, y[i], new[i]) for i in range(controlled(equations))]
     program.store("ERR", 0, mean_square(g, stages[-1], scales))
-    left = residual(g, factors, matrix, first, stages[0], len(scales))
+    left = residual(equations, factors, matrix, first, stages[0], len(scales))
     program.store("GUARD", 0, mean_square(g, left, scales))
     for s, stage in enumerate(stages):
         for j, i in enumerate(kept):
@@ -99,15 +99,40 @@ def iteration_matrix(
 
 
 def residual(
-    g: Graph, factors: Factors, matrix: Entries, right: Values, found: Values, count: int
+    equations: Equations,
+    factors: Factors,
+    matrix: Entries,
+    right: Values,
+    found: Values,
+    count: int,
 ) -> Values:
-    """What the solution leaves of each row, over its pivot: an error of the pivot's unknown."""
+    """What the solution leaves of each row, over its pivot: an error of the pivot's unknown.
+
+    A pivot that grew out of one that was lost is huge and would hide what is left of its row, so
+    that of an algebraic row is taken over the largest element of the row, if that is more.
+    """
+    g = equations.graph
     left = list(right)
     for (row, column), value in matrix.items():
         left[row] = g.fma(g.neg(value), found[column], left[row])
     errors = {
         column: g.mul(left[row], inverse) for (row, column), inverse in factors.inverse.items()
     }
+    nominal = [float(size) for size in equations.problem.nominal]
+    for row, column in factors.inverse:
+        if row < equations.nx:
+            continue
+        shares = [
+            g.mul(g.unary("abs", value), g.const(nominal[c] / nominal[column]))
+            for (r, c), value in matrix.items()
+            if r == row
+        ]
+        largest = shares[0]
+        for share in shares[1:]:
+            largest = g.greatest(largest, share)
+        whole = g.div(left[row], largest)
+        more = g.op("lt", g.unary("abs", errors[column]), g.unary("abs", whole))
+        errors[column] = g.pick(more, whole, errors[column])
     return [errors[i] for i in range(count)]
 
 

@@ -431,7 +431,7 @@ class TogetherStep:
             first.append(force)
         kept = {place: self._kept(value) for place, value in matrix.items()}
         found = load_all(g, "STAGES", n)
-        left = residual(g, factors, kept, first, found, n)
+        left = residual(self.equations, factors, kept, first, found, n)
         program.store("GUARD", 0, mean_square(g, left, scales))
         return program
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from galenic.engine.native import METHODS, Problem, Status, compile_kernel, with_sensitivities
+from galenic.engine.native import (
+    METHODS,
+    Events,
+    Kind,
+    Problem,
+    Status,
+    compile_kernel,
+    with_sensitivities,
+)
 from galenic.engine.native import sensitive_events as sensitive
 from galenic.engine.native.together import combinations
 
@@ -124,3 +132,40 @@ def test_affine_rows_need_no_product():
         assert_allclose([sum(row) for row in arguments], 1.0, rtol=1e-13)
         assert_allclose([sum(row) for row in sums], 1 / method.gamma, rtol=1e-12)
         assert_allclose([sum(row) for row in dense], 0.0, atol=1e-11)
+
+
+def coupled() -> Problem:
+    """x' = -z2 with a (z1 - x) + (z2 - x) = 0 and (z1 - x) + 2 (z2 - x) = 0, so z1 = z2 = x.
+
+    a = 1 makes the first pivot; as it goes to zero the equations stay solvable, by other pivots.
+    """
+    x, z, theta, t = (ca.SX.sym(name, n) for name, n in (("x", 1), ("z", 2), ("p", 2), ("t", 1)))
+    one, two = z[0] - x, z[1] - x
+    return Problem(
+        name="coupled", t=t, x=x, z=z, theta=theta, ode=-theta[1] * z[1],
+        alg=ca.vertcat(theta[0] * one + two, one + 2 * two), y=ca.vertcat(x, z), x0=ca.SX(1.0),
+        z0=(1.0, 1.0), layout={}, defaults=np.array([1.0, 0.5]), nominal=np.ones(3),
+        states=("x", "z1", "z2"), outputs=("x", "z1", "z2"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_a_lost_pivot_is_told_by_name_and_leaves_other_lanes_alone(differentiated):
+    """At t = 1 the pivot of one individual goes from 1 to 1e-30: its digits are lost."""
+    base = coupled()
+    made = with_sensitivities(base, [1]) if differentiated else base
+    kernel = compile_kernel(made)
+    theta, times = np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 0.9]]), np.array([0.5, 3.0])
+    quiet = Events([0, 0, 0, 0], [], [], [], [])
+    lost = Events([0, 0, 1, 1], [1.0], [Kind.THETA], [0], [1e-30])
+
+    good = kernel.run(theta, times, quiet, rtol=1e-8)
+    bad = kernel.run(theta, times, lost, rtol=1e-8)
+
+    assert bad.status.tolist() == [Status.OK, Status.PIVOT, Status.OK]
+    assert_allclose(bad.reached[1], 1.0, rtol=1e-12)
+    assert_allclose(bad.values[1, 0, 0], np.exp(-0.25), rtol=1e-7)
+    assert np.isnan(bad.values[1, 1]).all()
+    assert_array_equal(bits(bad.values[[0, 2]]), bits(good.values[[0, 2]]))
+    if differentiated:
+        assert_allclose(good.values[0, :, 3], -times * np.exp(-0.5 * times), rtol=1e-6)

@@ -38,6 +38,7 @@ from galenic.connect.mqtt.topic import (
 )
 from galenic.connect.mqtt.values import BAD_NO_COMMUNICATION, BOOLEAN, MILLISECOND, set_value
 from galenic.connect.reconnect import Backoff, Supervisor
+from galenic.connect.tally import DeadLetter, Tally
 from galenic.errors import ConnectionLost, DataError, GalenicError, UnknownName
 from galenic.signals import Quality, Receipt, Sample
 
@@ -116,6 +117,7 @@ class SparkplugHost:
         self.host_id = host_id
         self.nodes = tuple(check_id(node, "node id") for node in nodes)
         self.repeated = 0
+        self.tally = Tally()
         self._root = f"{root.strip('/')}/" if root else ""
         self._explicit = {address.strip("/"): tag for tag, address in (tags or {}).items()}
         self._units = dict(units or {})
@@ -312,6 +314,8 @@ class SparkplugHost:
             payload = decode(data, text)
         except DataError as error:
             self._warn(f"{error.found}: {text}")
+            now = self.clock.now()
+            self.tally.dead(DeadLetter.of(self.name, now, error.found, data, text))
             return
         session = self._sessions.get(topic.node)
         if session is None:

@@ -688,6 +688,7 @@ async def test_what_is_no_payload_is_told_once(site):
 
     told = [text for text in host.status.warnings if "not a Sparkplug B payload" in text]
     assert len(told) == 1
+    assert [letter.raw for letter in host.tally.letters] == [b"\xff\xff\xff"] * 3
 
 
 async def test_a_sample_that_does_not_fit_is_refused_whole(site):

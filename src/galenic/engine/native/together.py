@@ -281,7 +281,7 @@ class TogetherStep:
     def _prepare(self) -> tuple[Factors, Mapping[Place, Value], Program]:
         """Reads the blocks, T, HS; stores the factors, what moves, and how it turns."""
         g, n = self.graph, self.n
-        program = Program("prepare", g)
+        program = Program("prepare", g, near=True)
         time = g.load("T", 0)
         y = load_all(g, self.start, n)
         _, jacobian, drift = self.equations.linearised(time, y)
@@ -324,7 +324,7 @@ class TogetherStep:
         Also gives the rows that have forces.
         """
         g, equations = self.graph, self.equations
-        program = Program("force", g)
+        program = Program("force", g, near=True)
         u, time = load_all(g, "AT_POINT", self.n), self._time()
         slopes, jacobian, _ = equations.linearised(time, u)
         offsets = equations.slopes(time, [g.const(0.0)] * self.n)
@@ -363,7 +363,7 @@ class TogetherStep:
                 force[row] = g.fma(g.load("HD", 0), drift, force.get(row, g.const(0.0)))
             forces.append(force)
         pushed = set().union(*forces)
-        programs = [Program(f"tangent{j}", g) for j in range(self.columns)]
+        programs = [Program(f"tangent{j}", g, near=True) for j in range(self.columns)]
         for program, force in zip(programs, forces, strict=True):
             for row in sorted(pushed):
                 program.store("AT_FORCE", row, force.get(row, g.const(0.0)))
@@ -372,7 +372,7 @@ class TogetherStep:
     def _advance(self, name: str, stage: int, factors: Factors, forced: set[int]) -> Program:
         """Reads y, earlier v and forces of one block; stores v of one stage."""
         g, n = self.graph, self.n
-        program = Program(name, g)
+        program = Program(name, g, near=True)
         start = load_all(g, "AT_START", n)
         stages = [[g.load("AT_STAGES", j * n + i) for i in range(n)] for j in range(stage)]
         force = {row: g.load("AT_FORCE", stage * n + row) for row in sorted(forced)}
@@ -417,7 +417,7 @@ class TogetherStep:
     def _guard(self, factors: Factors, matrix: Mapping[Place, Value], forced: set[int]) -> Program:
         """ERR and GUARD of the states: the last k, and what the solver left of the first stage."""
         g, n = self.graph, self.n
-        program = Program("guard", g)
+        program = Program("guard", g, near=True)
         old, new = load_all(g, self.start, n), load_all(g, self.new, n)
         last = [g.sub(new[i], g.load("STAGES", (self.stages - 2) * n + i)) for i in range(n)]
         scales = [reciprocal_scale(g, self._place_of(i), old[i], new[i]) for i in range(n)]

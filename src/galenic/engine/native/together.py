@@ -19,7 +19,6 @@ exact derivative of the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any, TypeVar
 
 from galenic.engine.native.driving import Driver
@@ -39,43 +38,9 @@ from galenic.engine.native.step import (
     residual,
 )
 from galenic.engine.native.tangents import Tangents
+from galenic.engine.native.transformed import Row, combinations
 
-Row = tuple[float, ...]
 _K = TypeVar("_K")
-
-
-def combinations(method: Rosenbrock) -> tuple[list[Row], list[Row], list[Row]]:
-    """Coefficients of (y, v_1, v_2, ...) for u_i, q_i and the D of the dense output."""
-    size = method.stages + 1
-
-    def unit(i: int) -> list[Fraction]:
-        return [Fraction(int(i == k)) for k in range(size)]
-
-    def total(start: list[Fraction], row: Row, terms: list[list[Fraction]]) -> list[Fraction]:
-        shares = [Fraction(share) for share in row]
-        return [
-            value + sum(share * term[k] for share, term in zip(shares, terms, strict=False))
-            for k, value in enumerate(start)
-        ]
-
-    arguments: list[list[Fraction]] = []
-    sums: list[list[Fraction]] = []
-    moved: list[list[Fraction]] = []
-    for i in range(method.stages):
-        argument = unit(i)
-        if i - 1 < len(method.a):
-            argument = total(unit(0), method.a[i - 1] if i else (), moved)
-        start = [value / Fraction(method.gamma) for value in argument]
-        sums.append(total(start, method.coupling[i - 1] if i else (), moved))
-        arguments.append(argument)
-        moved.append([a - b for a, b in zip(unit(i + 1), argument, strict=True)])
-    dense = [total([Fraction(0)] * size, row, moved) for row in method.dense]
-    return _rounded(arguments), _rounded(sums), _rounded(dense)
-
-
-def _rounded(rows: list[list[Fraction]]) -> list[Row]:
-    """As numbers, without what only the digits of the method leave."""
-    return [tuple(float(v) if abs(v) > 1e-12 else 0.0 for v in row) for row in rows]
 
 
 class TogetherStep:

@@ -19,7 +19,7 @@ from galenic.engine.native import (
     with_sensitivities,
 )
 from galenic.engine.native import sensitive_events as sensitive
-from galenic.engine.native.together import combinations
+from galenic.engine.native.transformed import combinations
 
 from .problems import problem, target_mediated
 

@@ -327,7 +327,7 @@ def write_segment(
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
     count, low, high, last = 0, NEVER, -NEVER, 0
-    with pq.ParquetWriter(temporary, arrow_schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(temporary, arrow_schema(), **parquet_options()) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROW_GROUP)
             times = pc.min_max(table.column("time")).as_py()
@@ -344,6 +344,16 @@ def write_segment(
     sync_folder(target)
     step("folder synced")
     return Segment(name, low, high + 1, count, last, size, digest)
+
+
+def parquet_options() -> dict[str, Any]:
+    """How segments are written: differences of numbers that grow, dictionaries of what repeats."""
+    growing = ("sequence", "time", "received")
+    return {
+        "compression": "zstd",
+        "use_dictionary": [name for name in arrow_schema().names if name not in growing],
+        "column_encoding": dict.fromkeys(growing, "DELTA_BINARY_PACKED"),
+    }
 
 
 def tag_chunks(duck: DuckDBPyConnection, rows: str) -> Iterator[tuple[str, str]]:

@@ -300,7 +300,9 @@ def _merged(folder: Path, segments: Sequence[Segment], which: str, step: Step) -
                 params=[low, high],
             ).to_arrow_table()
             if table.num_rows:
-                writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(
+                    temporary, table.schema, **historian.parquet_options()
+                )
                 writer.write_table(table, row_group_size=GROUP)
                 count += table.num_rows
         if writer is None:

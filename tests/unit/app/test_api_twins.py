@@ -235,16 +235,18 @@ async def test_live_values_need_a_sign_in(plant):
     assert closed.value.rcvd.code == 4401
 
 
-async def test_a_level_rises_with_two_signatures_and_a_definition_is_signed_by_version(plant):
+async def test_a_level_changes_with_two_signatures_and_a_definition_is_signed_by_version(plant):
     """Where a rule says so; and an old version of a definition takes no signature any more."""
     people = plant.state.access.people
     people.add("quinn", PASSWORD, ["quality"], by="test", full_name="Quinn Marlowe")
-    plant.state.session.rules = (SignatureRule("twins.level", when={"to": "twin"}, role="quality"),)
+    plant.state.session.rules = (
+        SignatureRule("twins.level", when={"to": "model"}, role="quality"),
+    )
     first = {"meaning": "authorship", "reason": "ready", "name": "ann", "password": PASSWORD}
     second = {"meaning": "approval", "reason": "checked", "name": "quinn", "password": PASSWORD}
-    raised = {"twin": "tank-1", "to": "twin", "reason": "ready"}
+    raised = {"twin": "tank-1", "to": "model", "reason": "ready"}
     async with signed_in(plant) as ann, signed_in(plant, "quinn") as quinn:
-        told = {"command": "level", "arguments": {"to": "twin", "reason": "ready"}}
+        told = {"command": "level", "arguments": {"to": "model", "reason": "ready"}}
         plain = await ann.post("/api/twins/tank-1/commands", json=told)
         asked = await ann.post(
             "/api/requests",
@@ -265,7 +267,7 @@ async def test_a_level_rises_with_two_signatures_and_a_definition_is_signed_by_v
         shown = (await quinn.get("/api/twins/tank-1/definition")).json()["signatures"]
 
     assert (plain.status_code, asked.status_code, done.status_code) == (403, 202, 200)
-    assert level == "twin"
+    assert level == "model"
     assert signed.status_code == 200, signed.text
     assert holds
     assert evolved.status_code == 200, evolved.text

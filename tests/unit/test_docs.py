@@ -19,6 +19,7 @@ from galenic.app.cli.root import COMMANDS, root
 from galenic.app.index import entries
 from galenic.connect import registry
 from galenic.twin import definition, project, security
+from galenic.twin.alarm.rule import AlarmRules
 from galenic.twin.fold import FoldRules
 from galenic.twin.health import HealthRules
 from galenic.twin.level import Level
@@ -169,6 +170,9 @@ SETTINGS = {
     "[[twin.binding]]": project.BINDING,
     "[twin.fold]": [f.name for f in fields(FoldRules)],
     "[twin.health]": [f.name for f in fields(HealthRules)],
+    "[[twin.alarm]]": project.ALARM,
+    "[twin.alarming]": [f.name for f in fields(AlarmRules)],
+    "[[fleet]]": [key for key, kind in project.FLEET.items() if kind not in (dict, list)],
 }
 
 

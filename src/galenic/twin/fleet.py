@@ -261,6 +261,11 @@ class Fleets:
             for id, values in list(self.fleet(name).values.items())
         ]
 
+    def standing(self) -> list[tuple[str, dict[str, Any]]]:
+        """The alarms of all instances that are not normal, as of their last event or tick."""
+        known = list(self.summaries.items())
+        return [(id, alarm) for id, said in known for alarm in said.get("standing", ())]
+
     def to_dict(self) -> dict[str, Any]:
         """How many there are, and how often they came and went."""
         return {
@@ -270,8 +275,8 @@ class Fleets:
 
 
 UNBEGUN: dict[str, Any] = {
-    "level": "", "health": "", "words": "no event yet", "alarms": {}, "fresh": 0, "time": 0,
-    "shown": {},
+    "level": "", "health": "", "words": "no event yet", "alarms": {}, "fresh": 0, "standing": [],
+    "time": 0, "shown": {},
 }  # fmt: skip
 
 
@@ -288,6 +293,7 @@ def summary(twin: Twin, shown: Mapping[str, Any] | None = None) -> dict[str, Any
         "words": twin.health.words,
         "alarms": counts,
         "fresh": sum(not alarm.acknowledged for alarm in standing),
+        "standing": [alarm.to_dict() for alarm in standing],
         "time": twin.fold.state.belief.time,
         "shown": _shown(twin) if shown is None else shown,
     }

@@ -174,6 +174,7 @@ def test_instances_are_added_by_a_service_and_told_apart_from_twins(tmp_path):
         await call("twins.enter", tag="Tank.Out", value=2.5, unit="1", twin="vials:b")
         await one.submit(Tick(at(1)), "vials:b")
         listed = (await call("fleets.overview", fleet="vials", order="alarms")).tables[0]
+        (standing,) = (await call("twins.alarms")).tables
         status = await call("twins.status", twin="vials:c")
         with pytest.raises(DataError, match="already"):
             await call("fleets.add", fleet="vials", name="a", reason="again")
@@ -184,6 +185,7 @@ def test_instances_are_added_by_a_service_and_told_apart_from_twins(tmp_path):
 
         assert listed["id"] == ["vials:b", "vials:a", "vials:c"]
         assert listed["alarms"] == ["1 low", "", ""]
+        assert list(zip(standing["twin"], standing["alarm"], strict=True)) == [("vials:b", "high")]
         assert status.values["level"].value == "shadow"
         assert list(one.twins) == ["tank-1"]
         assert one.twin("tank-1").counters == {}

@@ -101,7 +101,7 @@ class AlarmList:
 
     def show(self) -> None:
         """Draw what has changed."""
-        found = [row for row in standing(self.page) if self._wanted(row)]
+        found = [row for row in self.page.room.alarms(self.page.who) if self._wanted(row)]
         self.newest = {(id, alarm["key"]): alarm for id, alarm in found}
         key = [
             (id, a["key"], a["state"], a["active"], a["holds"], a["severity"], a["until"])
@@ -179,17 +179,6 @@ class AlarmList:
         more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
         title = f"Acknowledge {len(rows)} alarm{'s' * (len(rows) != 1)}"
         frame.confirm(title, title, act, reason="seen", explain=names + more)
-
-
-def standing(page: Page) -> list[Row]:
-    """Alarms with their twin, of the twins that a person may see."""
-    feed = page.room.feed
-    return [
-        (id, alarm)
-        for id, message in (feed.twins.items() if feed else ())
-        if page.who.may("viewer", id)
-        for alarm in message["alarms"]
-    ]
 
 
 def _counts(alarms: list[dict[str, Any]]) -> str:

@@ -238,8 +238,7 @@ def _clock(room: Room) -> str:
 
 
 def _alarm_count(page: Page) -> str:
-    live = {id: m for id, m in _live_twins(page.room).items() if page.who.may("viewer", id)}
-    alarms = [a for m in live.values() for a in m["alarms"]]
+    alarms = [alarm for _, alarm in page.room.alarms(page.who)]
     counts = Counter(a["severity"] for a in alarms if a["active"])
     fresh = sum(1 for a in alarms if not a["acknowledged"])
     if not counts:
@@ -253,10 +252,6 @@ def _alarm_count(page: Page) -> str:
     )
     new = f"<span><b>{fresh} new</b></span>" if fresh else ""
     return f'<a href="/alarms" class="alarm-counts" aria-label="Alarms">{parts}{new}</a>'
-
-
-def _live_twins(room: Room) -> dict[str, Any]:
-    return room.feed.twins if room.feed is not None else {}
 
 
 def _problems(page: Page) -> str:

@@ -57,6 +57,20 @@ class Room:
         """The names of the fleets."""
         return list(self.runner.fleets.fleets) if self.runner is not None else []
 
+    def alarms(self, who: Caller) -> list[tuple[str, dict[str, Any]]]:
+        """All alarms that are not normal, with their twin, of the twins that somebody may see."""
+        if self.runner is None or self.feed is None:
+            return []
+        own = [
+            (id, alarm)
+            for id, message in self.feed.twins.items()
+            if id in self.runner.twins
+            for alarm in message["alarms"]
+        ]
+        rows = [*own, *self.runner.fleets.standing()]
+        seen = set(visible(who, dict.fromkeys(id for id, _ in rows)))
+        return [row for row in rows if row[0] in seen]
+
     def now(self) -> int:
         """The plant's time [ns]."""
         return int((self.runner or self.session).clock.now())

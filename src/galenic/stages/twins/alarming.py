@@ -41,9 +41,12 @@ def alarms(twin: SomeTwin = None, *, run: Run) -> Result:
         Id of the twin; all if left out.
     """
     from galenic.twin import look
+    from galenic.twin.alarms import Alarm
 
     ids = [twin.id] if twin is not None else list(run.runner.twins)
     rows = [(id, alarm) for id in ids for alarm in run.runner.look(id, look.standing)]
+    if twin is None:
+        rows += [(id, Alarm(**said)) for id, said in run.runner.fleets.standing()]
     rows.sort(key=lambda row: (not row[1].active, _rank(row[1].severity), -row[1].since))
     return Result(tables=[_listed("alarms", rows)])
 

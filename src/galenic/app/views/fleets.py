@@ -149,7 +149,7 @@ def _row(row: Mapping[str, Any], paths: list[str], now: int) -> list[Any]:
         for word, sign in SIGNS.items()
         if row["alarms"].get(word)
     )
-    fresh = f" <b>{row['fresh']} new</b>" if row["fresh"] else ""
+    fresh = f" · <b>{row['fresh']} new</b>" if row["fresh"] else ""
     age = shown.age((now - row["time"]) / shown.SECOND) + " ago" if row["time"] else ""
     level = frame.level_html(row["level"]) if row["level"] else ""
     return [

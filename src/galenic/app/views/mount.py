@@ -21,6 +21,7 @@ from galenic.errors import GalenicError
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 60.0  # seconds that a page may take to be made, as on a busy machine
 DEFECT = {
     "found": "This page could not be made; that is a defect of ours.",
     "hint": "load it again; the server's log has the details for a report",
@@ -112,7 +113,7 @@ def _pages(room: Room) -> None:
             return None
 
         show.__name__ = f"show_{title.lower().replace(' ', '_')}"
-        ui.page(path)(show)
+        ui.page(path, response_timeout=PATIENCE)(show)
 
     place("/", "Overview", overview.overview_page)
     place("/twin/{id}", "Twin", twin.twin_page)

@@ -482,6 +482,8 @@ class Runner:
 
         See `galenic.twin.quality.Book.records`.
         """
+        if not self.running:  # nothing changes any more
+            return self._counted()
         return self._fold.submit(self._counted).result()
 
     def _counted(self) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 
+from galenic.clock import ManualClock
 from galenic.errors import DataError, StorageError, UnknownName
 from galenic.records import open_site
 from galenic.records.bundle import write_bundle
@@ -47,15 +49,24 @@ def everything(store, tags=TAGS):
     )
 
 
-@pytest.fixture
-def days(site):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Segments of 30 hours, with a correction and a late row."""
-    fill(site, range(30))
-    with site.transaction() as tx:
-        tx.correct(Correction("k", 99.0, "kg", 9, "ann", "typo"), "A.T0", 0)
-        tx.samples([Sample("B.T1", -1.0, "kg", 5 * HOUR + 7, 9)])
-    site.seal(DAY, 31)
-    return site
+    folder = tmp_path_factory.mktemp("days") / "site"
+    with open_site(folder, clock=ManualClock(10**18)) as site:
+        fill(site, range(30))
+        with site.transaction() as tx:
+            tx.correct(Correction("k", 99.0, "kg", 9, "ann", "typo"), "A.T0", 0)
+            tx.samples([Sample("B.T1", -1.0, "kg", 5 * HOUR + 7, 9)])
+        site.seal(DAY, 31)
+    return folder
+
+
+@pytest.fixture
+def days(made, tmp_path):
+    shutil.copytree(made, tmp_path / "site")
+    with open_site(tmp_path / "site", clock=ManualClock(10**18)) as site:
+        yield site
 
 
 def test_a_day_becomes_one_segment_and_reads_the_same(days):

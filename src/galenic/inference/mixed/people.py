@@ -74,13 +74,11 @@ def updated(problem: Problem, vector: Array) -> Population:
 def _residual(problem: Problem, residual: Any, sigma: Array) -> Any:
     for model, place in zip(problem.errors.models, problem.errors.slices, strict=True):
         if model.residual.output == residual.output:
-            found = dict(zip(model.names, np.exp(sigma[place]), strict=True))
+            sd = map(float, np.exp(sigma[place]))
+            found: dict[str, Any] = dict(zip(model.names, sd, strict=True))
             if "additive" in found:
                 unit = residual_unit(problem, residual.output)
-                found["additive"] = f"{found['additive']!r} {unit}".replace("np.float64(", "")
-                found["additive"] = found["additive"].replace(")", "")
-            if "proportional" in found:
-                found["proportional"] = float(found["proportional"])
+                found["additive"] = f"{found['additive']!r} {unit}"
             return replace(residual, **found)
     return residual
 

@@ -144,7 +144,7 @@ def test_killed_processes_lose_nothing(alone):
 
 def test_a_dask_cluster_gives_the_same_bits(alone):
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         same(run(executor=client), alone)

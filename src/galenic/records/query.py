@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from galenic import packs
 from galenic.errors import StorageError
-from galenic.records import historian, journal, minutes
+from galenic.records import direct, historian, journal, minutes
 from galenic.records.historian import FOLDER
 from galenic.records.sql import Connection
 from galenic.records.store import Segment
@@ -150,6 +150,7 @@ class History:
         self._folder = folder
         self._reading = reading
         self._row = row
+        self._direct = direct.Direct(folder)
         self._tables: OrderedDict[int, tuple[frozenset[str], pa.Table]] = OrderedDict()
         self._waiting: dict[int, packs.Columns] = {}
         self._names: dict[int, str] = {}
@@ -194,9 +195,9 @@ class History:
         versions: str,
     ) -> pa.Table:
         if every is None:
-            plain = self._ask(names, start, stop, PLAIN) if versions == "latest" else None
-            if plain is not None and _is_single(plain):
-                return plain.drop_columns("sequence").slice(0, limit)
+            plain = self._plain(names, start, stop) if versions == "latest" else None
+            if plain is not None:
+                return plain.slice(0, limit)
             return self._ask(names, start, stop, raw(limit, versions))
         first = self._held_before(names, start)
         if minutes.fits(start, stop, every):
@@ -340,6 +341,19 @@ class History:
                 cursor, self._folder, hot, files, text, tags, start=start, stop=stop, **values
             )
 
+    def _plain(self, tags: list[str], start: int, stop: int) -> pa.Table | None:
+        """The samples by tag and time, where each has one version."""
+        import pyarrow as pa
+
+        if not 0 < len(tags) <= direct.TAGS:
+            table = self._ask(tags, start, stop, PLAIN)
+            return table.drop_columns("sequence") if _is_single(table) else None
+        with self._reading() as connection:
+            hot = self._hot(connection, start, stop, tags)
+            files = _touched(historian.registered(connection), start, stop)
+        with self._readable(pa.ArrowException, OSError):
+            return self._direct.samples(hot, files, tags, start, stop)
+
     def _held_before(self, tags: list[str], start: int) -> int:
         """A time from which on every tag has its last sample before ``start``, if it has any."""
         with self._reading() as connection:
@@ -401,15 +415,21 @@ class History:
                 self._duck.execute("SET parquet_metadata_cache = true")  # files never change
             cursor = self._duck.cursor()
         try:
-            yield cursor
-        except (duckdb.Error, OSError) as error:
+            with self._readable(duckdb.Error, OSError):
+                yield cursor
+        finally:
+            cursor.close()
+
+    @contextmanager
+    def _readable(self, *errors: type[Exception]) -> Iterator[None]:
+        try:
+            yield
+        except errors as error:
             raise StorageError(
                 f"history cannot be read: {error}",
                 where=str(self._folder),
                 hint="run verify to find the damaged segment",
             ) from error
-        finally:
-            cursor.close()
 
 
 def _is_single(rows: pa.Table) -> bool:

@@ -9,7 +9,7 @@ source that says something else about the same moment. Nothing is ever edited.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,27 +95,14 @@ def value_of(number: float | None, text: str | None, kind: str) -> float | bool 
     return {"none": None, "text": text, "bool": bool(number)}[kind]
 
 
-def samples_of(rows: Sequence[Row], names: Mapping[int, str]) -> list[Sample]:
-    """The samples in rows of `COLUMNS`; column by column, since pages ask for thousands."""
-    if not rows:
-        return []
-    tag, time, received, number, text, kind, quality, status, unit, key = zip(*rows, strict=True)
-    values: Sequence[Any] = number
-    if set(kind) != {"number"} or None in number:
-        values = list(map(value_of, number, text, kind))
-    return list(
-        map(
-            quick_sample,
-            map(names.__getitem__, tag),
-            values,
-            map(names.__getitem__, unit),
-            time,
-            received,
-            quality,
-            status,
-            [one or "" for one in key],
+def samples_of(rows: Iterable[Row], names: Mapping[int, str]) -> Iterator[Sample]:
+    """The samples in rows of `COLUMNS`, one by one: pages ask for thousands of rows."""
+    for tag, time, received, number, text, kind, quality, status, unit, key in rows:
+        is_number = kind == "number" and number is not None
+        value = number if is_number else value_of(number, text, kind)
+        yield quick_sample(
+            names[tag], value, names[unit], time, received, quality, status, key or ""
         )
-    )
 
 
 def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
@@ -271,6 +258,16 @@ def hot_rows(
         return rows
     wanted = set(tags)
     return [row for row in rows if row[1] in wanted]
+
+
+def latest_rows(connection: Connection, tags: Collection[str] | None) -> Iterable[Row]:
+    """Rows of the table of latest values, all of them or, of few tags, theirs."""
+    query = f"SELECT {COLUMNS} FROM latest"
+    if tags is None or len(tags) > FEW_TAGS:
+        return connection.execute(query)
+    marks = ",".join("?" * len(tags))
+    query += f" WHERE tag IN (SELECT id FROM names WHERE name IN ({marks}))"
+    return connection.execute(query, tuple(tags))
 
 
 def last_times(connection: Connection, tags: Sequence[str], before: int) -> dict[str, int]:

@@ -341,12 +341,12 @@ class SiteStore(ABC):
         """The newest sample of each tag (of the given ones that have any)."""
         wanted = None if tags is None else set(tags)
         with self._reading() as connection:
-            rows = connection.execute(f"SELECT {historian.COLUMNS} FROM latest").fetchall()
             packed = self._history.unsettled(connection)
             names = self._history.names(connection)
+            rows = historian.latest_rows(connection, wanted)
+            samples = {sample.tag: sample for sample in historian.samples_of(rows, names)}
         if wanted is not None:
-            rows = [row for row in rows if names[row[0]] in wanted]
-        samples = {sample.tag: sample for sample in historian.samples_of(rows, names)}
+            samples = {tag: sample for tag, sample in samples.items() if tag in wanted}
         for sample in historian.newest_samples(packed):
             known = samples.get(sample.tag)
             is_newer = known is None or sample.source_time >= known.source_time

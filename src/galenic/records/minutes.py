@@ -66,7 +66,7 @@ SELECT DISTINCT tag, minute FROM (
 WHERE before >= first_time
 """
 
-BUCKETS = """
+PARTS = """
 ordered AS (
     SELECT *, $origin + (minute - $origin) // $every * $every AS left_edge,
         lead(begins) OVER series AS next,
@@ -81,6 +81,9 @@ parts AS (
             ELSE begins - left_edge END AS brought
     FROM ordered WHERE minute >= $origin
 )
+"""
+
+BUCKETS = f"""{PARTS}
 SELECT tag, left_edge AS time, sum(count)::BIGINT AS count, sum(good)::BIGINT AS good,
     min(minimum) AS minimum, arg_min(minimum_time, minimum) AS minimum_time,
     max(maximum) AS maximum, arg_max(maximum_time, maximum) AS maximum_time,
@@ -94,6 +97,17 @@ SELECT tag, left_edge AS time, sum(count)::BIGINT AS count, sum(good)::BIGINT AS
 FROM parts GROUP BY tag, left_edge ORDER BY 1, 2
 """
 """As `galenic.records.query.BUCKETS`, of spans in place of samples."""
+
+SINGLE = f"""{PARTS}
+SELECT tag, left_edge AS time, count, good, minimum, minimum_time, maximum, maximum_time,
+    CASE WHEN covered + tail + brought > 0 THEN
+        (held + coalesce(holds, 0) * tail + coalesce(carried, 0) * brought)
+            / (covered + tail + brought)
+        ELSE total / good END AS mean,
+    first, last, quality, (covered + tail + brought) / (right_edge - left_edge) AS coverage, unit
+FROM parts ORDER BY 1, 2
+"""
+"""As `BUCKETS`, where each bucket is one span."""
 
 
 def fits(start: int, stop: int, every: int) -> bool:
@@ -168,7 +182,8 @@ class Minutes:
         """One row per bucket and tag; ``first`` is from when on samples are needed."""
         low = first - first % MINUTE
         self._collect(low, stop)
-        clashes = self._clashes(low, stop)
+        shared = self._shared(low, stop)
+        clashes = self._clashes(shared)
         joined = "SELECT * FROM spans WHERE count > 0"
         if clashes.num_rows:
             self._do.register("clashes", clashes)
@@ -178,7 +193,8 @@ class Minutes:
                 "UNION ALL BY NAME SELECT * FROM anew WHERE count > 0"
             )
         values = {"origin": origin, "stop": stop, "every": every}
-        text = f"WITH joined AS ({joined}), {BUCKETS}"
+        is_single = every == MINUTE and not shared
+        text = f"WITH joined AS ({joined}), {SINGLE if is_single else BUCKETS}"
         table = self._do.sql(text, params=values).to_arrow_table()
         return table.replace_schema_metadata({"mean": HELD})
 
@@ -212,16 +228,23 @@ class Minutes:
     def _given(tags: dict[str, str], **values: Any) -> dict[str, Any]:
         return {**tags, **values}
 
-    def _clashes(self, low: int, stop: int) -> pa.Table:
+    def _shared(self, low: int, stop: int) -> list[tuple[int, int]]:
+        """The ranges in which a minute can have spans of more than one source."""
+        import pyarrow.compute as pc
+
+        edges = [(one.start, one.stop) for one in self._segments]
+        if self._hot.num_rows:
+            times = pc.min_max(self._hot.column("time")).as_py()
+            edges.append((times["min"], times["max"] + 1))
+        edges = [(max(a, low), min(b, stop)) for a, b in edges]
+        return _overlaps([(a - a % MINUTE, b) for a, b in edges if a < b])
+
+    def _clashes(self, shared: Sequence[tuple[int, int]]) -> pa.Table:
         """The minutes in which spans of one tag overlap; looked for where sources do."""
         import pyarrow as pa
 
-        edges = [(max(one.start, low), min(one.stop, stop)) for one in self._segments]
-        if self._hot.num_rows:
-            edges.append((low, stop))
-        both = _overlaps([(a - a % MINUTE, b) for a, b in edges if a < b])
         tables = [
-            self._do.sql(CLASHES, params={"low": a, "high": b}).to_arrow_table() for a, b in both
+            self._do.sql(CLASHES, params={"low": a, "high": b}).to_arrow_table() for a, b in shared
         ]
         return pa.concat_tables(tables) if tables else pa.table({"tag": [], "minute": []})
 

@@ -70,6 +70,21 @@ def test_they_agree_with_the_samples(late, monkeypatch, every, start, stop):
     assert found.num_rows and found.to_pylist() == rows(late.history(*asked))
 
 
+def test_minutes_of_sources_that_share_none_agree_with_the_samples(site, monkeypatch):
+    for seed, start in ((1, 0), (2, 20 * 60), (3, 50 * 60)):
+        with site.transaction() as tx:
+            tx.take(samples(seed, start), seed)
+        if seed < 3:
+            site.seal(T0 + 10**15, seed)
+    asked = (["T0", "T1", "T2", "none"], T0 + 2 * MINUTE, T0 + 70 * MINUTE, MINUTE)
+    monkeypatch.setattr(minutes, "BUCKETS", None)  # minutes that are whole are not grouped
+    found = site.history(*asked)
+    assert found.num_rows > 120
+    monkeypatch.setattr(minutes, "fits", lambda *_: False)
+
+    assert found.to_pylist() == rows(site.history(*asked))
+
+
 def test_a_minute_file_that_is_missing_is_made_up_for(late):
     asked = (["T0", "T1"], T0, 60 * MINUTE, MINUTE)
     expected = rows(late.history(*asked))

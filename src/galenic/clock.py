@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from galenic.errors import DataError
 
 SECOND = 1_000_000_000
+QUARTER = 15  # minutes; time zones differ from UTC by multiples of it
 
 
 def seconds(ns: int) -> float:
@@ -32,7 +34,7 @@ def to_iso(ns: int) -> str:
 def from_iso(text: str) -> int:
     """Nanoseconds of an ISO 8601 stamp; one without offset is refused as ambiguous."""
     try:
-        stamp = datetime.fromisoformat(text)
+        stamp = read_stamp(text)
     except ValueError as error:
         raise DataError(
             f"{text!r} is not a time stamp", expected="ISO 8601, as 2026-01-31T08:00:00Z"
@@ -41,6 +43,47 @@ def from_iso(text: str) -> int:
         raise DataError(f"{text!r} has no time zone", hint="add Z or an offset such as +01:00")
     whole = int(stamp.replace(microsecond=0).timestamp())
     return whole * SECOND + stamp.microsecond * 1000
+
+
+def read_stamp(text: str, format: str = "") -> datetime:
+    """A stamp as ISO 8601 or by a strptime format; a ValueError where it is none.
+
+    Our time has no leap seconds, as that of POSIX (IEEE 1003.1, 4.16): second 60 is second 0 of the
+    next minute, so what was measured in it is kept. It is taken only where leap seconds can be, at
+    the end of a month in UTC; without offset, at the end of a quarter of an hour.
+
+    >>> read_stamp("2017-01-01T00:59:60.25+01:00").isoformat()
+    '2017-01-01T01:00:00.250000+01:00'
+    """
+    try:
+        return _parsed(text, format)
+    except ValueError:
+        leap = _leap_second(text, format)
+        if leap is None:
+            raise
+        return leap
+
+
+def _parsed(text: str, format: str) -> datetime:
+    return datetime.strptime(text, format) if format else datetime.fromisoformat(text)
+
+
+def _leap_second(text: str, format: str) -> datetime | None:
+    """What a stamp with second 60 says; None where 60 is not a second, or none that can be."""
+    for found in re.finditer("60", text):
+        head, tail = text[: found.start()], text[found.end() :]
+        try:
+            earlier = _parsed(f"{head}58{tail}", format)
+            after = _parsed(f"{head}59{tail}", format) + timedelta(seconds=1)
+            there = after.astimezone(UTC) if after.tzinfo else after
+        except (ValueError, OverflowError):
+            continue
+        if earlier.second != 58 or after - earlier != timedelta(seconds=2):
+            continue  # these digits are no seconds
+        if after.tzinfo is None:
+            return after if after.minute % QUARTER == 0 else None
+        return after if (there.day, there.hour, there.minute) == (1, 0, 0) else None
+    return None
 
 
 class Clock(Protocol):

@@ -75,17 +75,21 @@ def comes_late(twin: Twin, tag: str, time: int) -> bool:
 def _believable(
     twin: Twin, channel: Channel, sample: Sample
 ) -> tuple[Reading | Rejected, list[Effect]]:
-    """The reading; a time stamp from the future becomes the time of reception."""
+    """The reading; a time stamp from the future becomes the time of reception.
+
+    A clock of ours that was set back makes no stamp one from the future.
+    """
     reading = channel.read(sample)
     key = f"clock-ahead:{sample.tag}"
-    ahead = seconds(sample.source_time - sample.received_time)
+    received = max(sample.received_time + twin.set_back, twin.now)
+    ahead = seconds(sample.source_time - received)
     if ahead <= twin.definition.fold.future:
         return _gridded(twin, channel, reading), list(twin.alarms.clear(key, sample.received_time))
     twin._count(sample.tag, "future")
     text = f"{sample.tag}: time stamp {ahead:.1f} s in the future; taken as uncertain"
     alerts = twin.alarms.raise_(key, "medium", text, sample.received_time, sample.tag)
     if isinstance(reading, Reading):
-        reading = clamped(reading, sample.received_time)
+        reading = clamped(reading, received)
     return _gridded(twin, channel, reading), list(alerts)
 
 

@@ -379,7 +379,7 @@ class Runner:
             else:
                 self._tick_waiting = True
                 await self._inbox.put(Tick(now), CLOCK)
-            due = max(due + every, now + every // 2)
+            due = max(min(due, now) + every, now + every // 2)  # a clock may be set back
             self.connectors.watch()
 
     async def _work(self) -> None:

@@ -37,6 +37,8 @@ def snapshot(twin: Twin) -> bytes:
             "identity": twin.definition.identity(twin.values),
             "values": dict(twin.values),
             "now": twin.now,
+            "heard": twin.heard,
+            "set_back": twin.set_back,
             "began": twin.began,
             "watching": twin.watching,
             "base": base,
@@ -107,6 +109,7 @@ def revive(definition: TwinDefinition, record: dict[str, Any]) -> Twin:
         )
     twin = Twin(definition, record["id"], record["values"], start=record["began"])
     twin.now, twin.watching = record["now"], record["watching"]
+    twin.heard, twin.set_back = record.get("heard", twin.now), record.get("set_back", 0)
     entries, base = [_entry(row) for row in json.loads(record["entries"])], record["base"]
     twin.alarms = Alarms.from_dict(record["alarms"])
     if twin._know_alarms():

@@ -77,6 +77,8 @@ class Twin:
         self.alarms = Alarms()
         self.now = start
         self.began = start
+        self.heard = start  # the last tick, also where the clock went back
+        self.set_back = 0  # [ns] that the clock went back since ``now``
         self.watching = start + nanoseconds(definition.history)
         self.latest: dict[str, Latest] = {}
         self.counters: dict[str, Counters] = {}
@@ -154,6 +156,9 @@ class Twin:
     # --- ticks, outcomes, commands ---------------------------------------------------------
 
     def _tick(self, tick: Tick) -> list[Effect]:
+        if tick.time < self.heard:  # as if a whole tick had passed meanwhile
+            self.set_back += self.heard - tick.time + nanoseconds(self.definition.tick)
+        self.heard = tick.time
         if tick.time <= self.now:
             back = seconds(self.now - tick.time)
             if back < 1.0:
@@ -161,7 +166,7 @@ class Twin:
             text = f"the clock went back by {back:.1f} s; nothing is done twice"
             return list(self.alarms.raise_("clock-back", "medium", text, self.now, self.id))
         effects: list[Effect] = list(self.alarms.clear("clock-back", tick.time))
-        self.now = tick.time
+        self.now, self.set_back = tick.time, 0
         annunciate.prepare(self)
         state = self.fold.state
         self.fold.prune()

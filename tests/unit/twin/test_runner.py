@@ -11,7 +11,7 @@ import pytest
 
 from galenic.app.permissions import Caller
 from galenic.app.session import Session
-from galenic.clock import SECOND
+from galenic.clock import SECOND, ManualClock
 from galenic.connect.memory import MemoryConnector
 from galenic.errors import UnknownName
 from galenic.records import open_site
@@ -381,3 +381,35 @@ def test_an_error_in_a_worker_is_its_outcome():
     outcome = InlineWorkers().run(Compute("t", "galenic.twin.work:nosuch", {}, T0, 1.0))
 
     assert "nosuch" in outcome.error
+
+
+class SetBack(ManualClock):
+    """A clock that somebody sets back by an hour at its tenth wait."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__(start)
+        self.waits: list[int] = []
+
+    async def sleep_until(self, ns: int) -> None:
+        self.waits.append(ns - self.now())
+        if len(self.waits) == 10:
+            self.advance(-3600 * SECOND)
+        else:
+            await super().sleep_until(ns)
+
+
+async def test_a_clock_that_is_set_back_does_not_stop_the_ticks(tmp_path):
+    clock = SetBack(T0)
+    connector = MemoryConnector(plant=TankPlant(T0), clock=clock, name="plc")
+    runner = Runner(
+        project(tmp_path / "site", watched_tank()),
+        clock=clock,
+        connectors={"plc": connector},
+        workers=InlineWorkers(),
+    )
+    await runner.start()
+    while len(clock.waits) < 20:
+        await asyncio.sleep(0)
+    await runner.stop()
+
+    assert max(clock.waits) <= SECOND

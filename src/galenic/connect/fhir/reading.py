@@ -12,13 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from galenic.clock import SECOND
+from galenic.clock import SECOND, read_stamp
 from galenic.connect.fhir.chart import (
     Chart,
     Flag,
@@ -395,7 +394,7 @@ def _status(concept: Any) -> str:
 
 def _nanoseconds(text: str) -> int:
     """An instant with offset; a ValueError where the time of day or the offset is missing."""
-    time = datetime.fromisoformat(text)
+    time = read_stamp(text)
     if time.tzinfo is None:
         raise ValueError(f"{text!r} has no time of day with offset")
     return int(time.timestamp() * 1_000_000) * (SECOND // 1_000_000)

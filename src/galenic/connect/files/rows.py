@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from galenic.clock import read_stamp
 from galenic.connect.connector import TagInfo, clean_value
 from galenic.connect.files.mapping import EPOCH_FORMATS, CsvColumn, CsvMapping
 from galenic.connect.tally import Tally
@@ -227,10 +228,7 @@ class _Stamps:
         if self._format in EPOCH_FORMATS:
             return self._epoch(text)
         try:
-            if self._format:
-                stamp = datetime.strptime(text, self._format)
-            else:
-                stamp = datetime.fromisoformat(text)
+            stamp = read_stamp(text, self._format)
         except ValueError:
             raise ValueError(f"is not a time stamp ({self._format or 'ISO 8601'})") from None
         if stamp.tzinfo is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
 
-from galenic.clock import Clock
+from galenic.clock import Clock, read_stamp
 from galenic.connect.connector import (
     BAD_TYPE_MISMATCH,
     DONE,
@@ -337,7 +337,7 @@ def _time(value: Any, form: str) -> int:
     wrong = DataError(f"time {value!r}"[:80], expected=f"a time as {form}")
     if form == "iso":
         try:
-            stamp = datetime.fromisoformat(value)
+            stamp = read_stamp(value)
         except (ValueError, TypeError):
             raise wrong from None
         if stamp.tzinfo is None:

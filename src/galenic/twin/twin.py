@@ -44,6 +44,8 @@ from galenic.twin.health import LOST, Health, Seen, assess
 from galenic.twin.level import Level, Levels
 from galenic.twin.memory import Counters, Latest
 
+MANY_KEYS = 50_000
+
 
 class Twin:
     """One thing and its virtual copy.
@@ -158,7 +160,7 @@ class Twin:
     def _tick(self, tick: Tick) -> list[Effect]:
         if tick.time < self.heard:  # as if a whole tick had passed meanwhile
             self.set_back += self.heard - tick.time + nanoseconds(self.definition.tick)
-        self.heard = tick.time
+        before, self.heard = self.heard, tick.time
         if tick.time <= self.now:
             back = seconds(self.now - tick.time)
             if back < 1.0:
@@ -170,7 +172,7 @@ class Twin:
         annunciate.prepare(self)
         state = self.fold.state
         self.fold.prune()
-        self._forget()
+        self._forget(before)
         effects += self._checked_health(state.monitor)
         effects += annunciate.tick(self)
         return effects + acting.tick(self)
@@ -269,9 +271,10 @@ class Twin:
         """Leave a sensor out of the belief and of the health for a while."""
         self.fold.bypass(bypass)
 
-    def _forget(self) -> None:
-        """Drop keys that are older than several times the lateness."""
-        if len(self._seen) < 50_000:
+    def _forget(self, before: int) -> None:
+        """Drop keys older than several times the lateness, once in each lateness: it takes time."""
+        span = nanoseconds(max(1.0, self.definition.fold.lateness))
+        if len(self._seen) < MANY_KEYS or self.now // span == before // span:
             return
         oldest = self.fold.horizon - nanoseconds(3 * self.definition.fold.lateness)
         self._seen = {key: seen for key, seen in self._seen.items() if seen[0] > oldest}

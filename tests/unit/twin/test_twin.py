@@ -154,6 +154,20 @@ def test_a_time_stamp_from_the_future_never_moves_the_watermark():
     assert twin.latest["Tank.Out"].uncertain
 
 
+def test_keys_of_samples_are_forgotten_after_some_latenesses(monkeypatch):
+    monkeypatch.setattr("galenic.twin.twin.MANY_KEYS", 10)
+    lateness = 5
+    rules = replace(watched_tank().fold, lateness=float(lateness))
+    twin = Twin(replace(watched_tank(), fold=rules), "t", start=T0, level=Level.SHADOW)
+    most = 0
+    for t in range(1, 100):
+        twin.accept(sample("Tank.Out", t, 1.0))
+        twin.accept(Tick(at(t)))
+        most = max(most, len(twin._seen))
+
+    assert 4 * lateness <= most <= 5 * lateness + 1
+
+
 def test_a_clock_that_jumps_back_does_nothing_twice():
     twin = made()
     twin.accept(Tick(at(100)))

@@ -324,13 +324,17 @@ def write_segment(
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
     count, low, high, last = 0, NEVER, -NEVER, 0
-    with pq.ParquetWriter(temporary, arrow_schema(), **parquet_options()) as writer:
-        for table in tables:
-            writer.write_table(table, row_group_size=ROW_GROUP)
-            times = pc.min_max(table.column("time")).as_py()
-            low, high = min(low, times["min"]), max(high, times["max"])
-            last = max(last, pc.max(table.column("sequence")).as_py())
-            count += table.num_rows
+    try:
+        with pq.ParquetWriter(temporary, arrow_schema(), **parquet_options()) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=ROW_GROUP)
+                times = pc.min_max(table.column("time")).as_py()
+                low, high = min(low, times["min"]), max(high, times["max"])
+                last = max(last, pc.max(table.column("sequence")).as_py())
+                count += table.num_rows
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full volume gets its room back
+        raise
     step("written")
     sync_file(temporary)
     step("synced")

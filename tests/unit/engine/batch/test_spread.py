@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -142,9 +145,18 @@ def test_killed_processes_lose_nothing(alone):
     assert result.record.redone > 0
 
 
-def test_a_dask_cluster_gives_the_same_bits(alone):
+def test_a_dask_cluster_gives_the_same_bits_also_when_a_worker_is_killed(alone):
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         same(run(executor=client), alone)
+        first, *_ = client.run(os.getpid).values()
+
+        def kill(share, text):
+            if share > 0:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(first, signal.SIGKILL)
+
+        same(run(executor=client, progress=kill), alone)
+        assert first not in client.run(os.getpid).values()

@@ -114,7 +114,7 @@ def opcua(server: TagServer):
         await relay.start()
         connector = OpcUaConnector(
             f"opc.tcp://127.0.0.1:{relay.port}/", "None", publishing=0.05, sampling=0.05,
-            timeout=1.0, alive=0.5, queue=queue, backoff=Backoff(first=0.05, cap=0.2),
+            timeout=4.0, alive=1.5, queue=queue, backoff=Backoff(first=0.05, cap=0.2),
         )  # fmt: skip
         given = samples()
 

@@ -45,7 +45,7 @@ def risk(glucose: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     Examples
     --------
     >>> [round(float(r), 2) for r in risk([70, 180])]
-    [-7.75, 7.75]
+    [-7.76, 7.73]
     """
     f = 1.509 * (np.log(np.asarray(glucose, float)) ** 1.084 - 5.381)
     return np.asarray(np.sign(f) * 10.0 * f**2)

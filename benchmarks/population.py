@@ -47,7 +47,7 @@ def main(quick: bool = False) -> Figures:
         figures |= _compile_times(name, case)
         for method in dict.fromkeys((METHODS[name], "rodas5p")):
             figures |= _throughput(name, case, method, 1 if quick else 5)
-    return figures | _two_threads(2_000 if quick else 20_000, 1 if quick else 7)
+    return figures | _two_threads(2_000 if quick else 100_000, 1 if quick else 9)
 
 
 def _problems() -> ModuleType:

@@ -237,7 +237,7 @@ class _Gathering:
         }
         reasons: dict[int, str] = {}
         parts: list[Any] = []
-        answers = spread.answers(blocks(self.individuals, self.schedule, rows))
+        answers = spread.answers(list(blocks(self.individuals, self.schedule, rows)))
         with _reporting(request.progress, count) as report, closing(answers):
             for answer in answers:
                 store.take(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,11 @@ class Answer:
 
     def __len__(self) -> int:
         return len(self.status)
+
+
+def solve_blocks(plan: Plan, blocks: Sequence[Block]) -> list[Answer]:
+    """Several blocks in turn: one task of a worker."""
+    return [solve_block(plan, block) for block in blocks]
 
 
 def solve_block(plan: Plan, block: Block) -> Answer:

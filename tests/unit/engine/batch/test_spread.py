@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 from numpy.testing import assert_array_equal
 
 from galenic.engine import Experiment, Simulator
+from galenic.engine.batch import spread
 from galenic.engine.batch.plan import LARGEST, SMALLEST, rows_of_block
 from galenic.engine.batch.summaries import Moments
 from galenic.errors import DataError
@@ -54,7 +55,7 @@ class Lossy(Executor):
 
 
 class Backward(Executor):
-    """Keeps a block until the next has come, and answers that one first."""
+    """Keeps a task until the next has come, and answers that one first."""
 
     def __init__(self):
         self.held = []
@@ -63,7 +64,7 @@ class Backward(Executor):
     def submit(self, function, /, *arguments, **named):
         future = Future()
         self.held.append((future, function, arguments))
-        if len(self.held) == 2 or arguments[1].index == 12:
+        if len(self.held) == 2 or arguments[1][-1].index == 12:
             for late, task, given in reversed(self.held):
                 late.set_result(task(*given))
             self.held.clear()
@@ -82,10 +83,18 @@ def test_threads_give_the_bits_of_one(alone):
         same(run(executor=pool), alone)
 
 
+@pytest.fixture(params=[1, 16], ids=["several blocks per task", "one block per task"])
+def tasks(request, monkeypatch):
+    monkeypatch.setattr(spread, "TASKS", request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("tasks")
 def test_answers_may_come_in_any_order(alone):
     same(run(executor=Backward()), alone)
 
 
+@pytest.mark.usefixtures("tasks")
 def test_a_lost_block_is_done_again(alone):
     result = run(executor=Lossy())
 
@@ -93,6 +102,17 @@ def test_a_lost_block_is_done_again(alone):
     assert result.record.redone > 0
 
 
+def test_many_blocks_go_out_in_fewer_tasks(alone, monkeypatch):
+    monkeypatch.setattr(spread, "TASKS", 1)
+    pool = Lossy()
+    pool._max_workers = 1
+
+    same(run(executor=pool), alone)
+    # 13 blocks by fours; every third call is lost and done again
+    assert pool.calls == 5
+
+
+@pytest.mark.usefixtures("tasks")
 def test_a_broken_pool_loses_nothing(alone):
     result = run(executor=Lossy(life=4))
 

@@ -70,6 +70,28 @@ def test_spreads_are_said_in_three_ways(spread, low, high):
     assert_allclose(np.quantile(rows["CL [L/h]"], [0.05, 0.95]), [low, high], rtol=0.02)
 
 
+def test_derivatives_come_with_the_outputs_and_their_units():
+    file = people("CL,V\n5,40\n6,45\n")
+
+    found = population(
+        OWN, individuals=file, duration="6 h", every="3 h", outputs=["C"], derivatives=["CL"]
+    )
+
+    step = 1e-3
+    slopes = [
+        (concentration(6.0, CL + step, V) - concentration(6.0, CL - step, V)) / (2 * step)
+        for CL, V in ((5.0, 40.0), (6.0, 45.0))
+    ]
+    table = next(table for table in found.tables if table.title == "d C / d CL")
+    assert_allclose(table["mean"][-1], np.mean(slopes), rtol=1e-4)
+    assert found.values["d C / d CL"].unit == "(mg/L)/(L/h)"
+
+
+def test_a_derivative_by_what_is_not_there_is_refused():
+    with pytest.raises(UnknownName, match="CLL"):
+        population(OWN, spread={"CL": 0.3}, count=8, duration="1 h", derivatives=["CLL"])
+
+
 def test_an_accuracy_that_is_asked_for_is_reported():
     found = population(
         OWN, spread={"CL": 0.3}, count=32, duration="6 h", every="2 h", accuracy=1e-6

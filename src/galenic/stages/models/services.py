@@ -215,6 +215,7 @@ def population(
     steps: Annotated[Table, Columns(time="s", path="text", value="text")] | None = None,
     doses: Annotated[Table, Columns(time="s", path="text", amount="text", duration="s")]
     | None = None,
+    derivatives: tuple[str, ...] = (),
     accuracy: Annotated[float, In(lower=1e-12, upper=1)] | None = None,
     seed: int = 0,
     *,
@@ -246,6 +247,9 @@ def population(
         Inputs and parameters that change: path has value from time on.
     doses : table
         Amounts given into a state at a time, at once or over a duration.
+    derivatives : list of str
+        Quantities by which the outputs are differentiated too: parameters, start values, inputs,
+        or dose(path), the factor of all amounts given there.
     accuracy : float
         The largest relative error wanted; sampled and reported.
     seed : int
@@ -266,7 +270,7 @@ def population(
         table = study.columns(study.points(count, "sobol", seed))
     found = simulator.run_many(
         _experiment(steps, doses), table, wanted, until, every,
-        values=values, accuracy=accuracy, progress=run.progress,
+        values=values, accuracy=accuracy, progress=run.progress, wrt=derivatives,
     )  # fmt: skip
     return many.result_of(found)
 

@@ -92,7 +92,7 @@ def compare(name: str, quick: bool = False, wanted: str = "") -> Iterator[Compar
 
 def _beside(name: str, case: Any, peer: str, run: Callable[..., Any], quick: bool) -> Comparison:
     reference = _exact(name, case)
-    count = _batch(name, peer, run, quick)
+    count = min(_batch(name, peer, run, quick), len(case.theta))
     some = max(count, min(LEAST, len(case.theta)))
     method = "rodas5p" if METHODS[name] == "exact" else METHODS[name]
     aim = error(solve(case, method).values[:some], reference[:some])

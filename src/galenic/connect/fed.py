@@ -1,12 +1,15 @@
 """What connectors have in common that know their tags and are fed by one line.
 
 A `Fed` connector has a table of tags, a `Supervisor` that keeps its line up and `Feeds` that pass
-on what the line brings. A subclass says how to dial, and how to write where it can.
+on what the line brings. A subclass says how to dial, and how to write where it can. A `Polled` one
+asks its source from time to time; a subclass says what one look is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -33,8 +36,10 @@ log = logging.getLogger(__name__)
 
 L = TypeVar("L", bound=Line)
 
+WAIT = 0.05  # s between looks at a consumer that does not keep up
 
-class Fed(Generic[L]):
+
+class Fed(ABC, Generic[L]):
     """Base of connectors with a table of tags and one line.
 
     Parameters
@@ -63,8 +68,9 @@ class Fed(Generic[L]):
         self._supervisor = Supervisor(name, self._dial, self.clock, backoff)
         self._feeds = Feeds(name, queue)
 
+    @abstractmethod
     async def _dial(self) -> L:
-        raise NotImplementedError
+        """Connect; ConnectionLost where the source is not there."""
 
     def _warnings(self) -> Iterable[str]:
         """What ``status`` warns of."""
@@ -140,3 +146,64 @@ class Fed(Generic[L]):
         self, key: str, tag: str, outcome: str, held: Value | None, detail: str
     ) -> Receipt:
         return Receipt(key, tag, outcome, self.clock.now(), held, detail)
+
+
+class Polled(Fed[L]):
+    """Base of connectors that look at their source once every ``period`` [s] while they are open.
+
+    Parameters
+    ----------
+    period : float [s]
+        Time between two looks; while the line is down a look waits for it, up to twice as long.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        infos: Mapping[str, TagInfo],
+        *,
+        period: float,
+        queue: int,
+        backoff: Backoff | None,
+        clock: Clock | None,
+    ) -> None:
+        super().__init__(name, infos, queue=queue, backoff=backoff, clock=clock)
+        self._period = period
+        self._polling: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def look(self, wait: float = 0.0) -> int:
+        """Ask for what is new now, and deliver it; how much it was.
+
+        Parameters
+        ----------
+        wait : float [s]
+            How long to wait for a line that is down.
+        """
+
+    async def open(self) -> None:
+        """Connect and follow; ConnectionLost if the source is not there now, attempts go on."""
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._follow())
+        await super().open()
+
+    async def close(self) -> None:
+        """Stop, and end every subscription."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+            self._polling = None
+        await super().close()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self.look(wait=2 * self._period)
+            except ConnectionLost as error:
+                log.debug("connection %s: %s", self.name, error.found)
+            await asyncio.sleep(self._period)
+
+    async def _room(self) -> None:
+        """Return when the consumers have taken enough for more to be asked for."""
+        while self._feeds.is_filling:
+            await asyncio.sleep(WAIT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,18 +17,15 @@ from galenic.connect.epcis.goods import Goods
 from galenic.connect.epcis.identity import identity, record_name
 from galenic.connect.epcis.sensors import Reading, readings
 from galenic.connect.epcis.tags import GoodsTag, SensorTag, tags_of
-from galenic.connect.fed import Fed
+from galenic.connect.fed import Polled
 from galenic.connect.reconnect import Backoff
 from galenic.connect.tally import DeadLetter
 from galenic.errors import ConnectionLost, DataError, GalenicError
 from galenic.identity import content_hash
 from galenic.signals import Sample
 
-log = logging.getLogger(__name__)
-
 REMEMBERED = 100_000
 PAGE = 100
-WAIT = 0.05  # s between looks at a consumer that does not keep up
 VERSION = {"GS1-EPCIS-Version": "2.0.0", "Accept": "application/json, application/ld+json"}
 Page = tuple[bytes, str]
 
@@ -75,7 +71,7 @@ class EpcisLine:
         await self._client.aclose()
 
 
-class EpcisConnector(Fed[EpcisLine]):
+class EpcisConnector(Polled[EpcisLine]):
     """A foreign (or our own) EPCIS 2.0 repository, polled; comes back by itself.
 
     Parameters
@@ -140,11 +136,11 @@ class EpcisConnector(Fed[EpcisLine]):
         self.goods = Goods()
         super().__init__(
             name, {tag: one.info(tag) for tag, one in (self.sensors | self.things).items()},
-            queue=queue, backoff=backoff, clock=clock,
+            period=period, queue=queue, backoff=backoff, clock=clock,
         )  # fmt: skip
         self._discover = not tags
         self._since = to_iso(nanoseconds_of(since)) if since else ""
-        self._period, self._per_page = period, per_page
+        self._per_page = per_page
         self._settings: dict[str, Any] = {
             "timeout": timeout, "transport": transport,
             "headers": {**VERSION, **(headers or {}),
@@ -154,21 +150,6 @@ class EpcisConnector(Fed[EpcisLine]):
         self._last: dict[str, Any] = {}
         self._newest: tuple[int, str] = (0, "")
         self._withdrawn: OrderedDict[str, str] = OrderedDict()
-        self._polling: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Connect and follow; ConnectionLost if the repository is not there now."""
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._follow())
-        await super().open()
-
-    async def close(self) -> None:
-        """Stop, and end every subscription."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
-            self._polling = None
-        await super().close()
 
     async def look(self, wait: float = 0.0) -> int:
         """Ask for what is new now, and deliver it; the number of new events."""
@@ -178,8 +159,7 @@ class EpcisConnector(Fed[EpcisLine]):
             number += self._take(data)
             if not following:
                 return number
-            while self._feeds.is_filling:
-                await asyncio.sleep(WAIT)
+            await self._room()
             data, following = await line.page(following)
 
     def _question(self) -> dict[str, str]:
@@ -196,14 +176,6 @@ class EpcisConnector(Fed[EpcisLine]):
             raise
         self._take(data)
         return line
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self.look(wait=2 * self._period)
-            except ConnectionLost as error:
-                log.debug("connection %s: %s", self.name, error.found)
-            await asyncio.sleep(self._period)
 
     def _take(self, data: bytes) -> int:
         """Take a page of events in; what is unusable is counted and kept."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.clock import Clock
-from galenic.connect.fed import Fed
+from galenic.connect.fed import Polled
 from galenic.connect.files.mapping import CsvMapping
 from galenic.connect.reconnect import Backoff
 from galenic.connect.table.database import BATCH, Database, DatabaseReader
@@ -19,10 +18,7 @@ from galenic.connect.tally import Tally
 from galenic.errors import ConnectionLost, DataError
 from galenic.signals import Sample
 
-log = logging.getLogger(__name__)
-
 KINDS = ("rejected", "guessed", "converted")
-WAIT = 0.05  # s between looks at a consumer that does not keep up
 STARTS = ("beginning", "end")
 
 
@@ -68,7 +64,7 @@ class TableLine:
         await asyncio.sleep(0)
 
 
-class TableConnector(Fed[TableLine]):
+class TableConnector(Polled[TableLine]):
     """Gives the rows of a table as they are added; comes back by itself.
 
     Parameters
@@ -117,35 +113,19 @@ class TableConnector(Fed[TableLine]):
             )
         self.mapping = CsvMapping.of(mapping)
         infos = {column.tag: column.info for column in self.mapping.columns.values()}
-        super().__init__(name, infos, queue=queue, backoff=backoff, clock=clock)
+        super().__init__(name, infos, period=period, queue=queue, backoff=backoff, clock=clock)
         self._source = str(database), table, key
         Database(database)
         self._from_end = start == "end"
-        self._period, self._timeout = period, timeout
+        self._timeout = timeout
         self._key: Any = None
         self._ever = False
-        self._polling: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Connect and follow; ConnectionLost if the table is not there now, attempts go on."""
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._follow())
-        await super().open()
-
-    async def close(self) -> None:
-        """Stop, and end every subscription."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
-            self._polling = None
-        await super().close()
 
     async def look(self, wait: float = 0.0) -> int:
         """Read what is new now, and deliver it; the number of new rows."""
         line, number = await self._line(wait), 0
         while True:
-            while self._feeds.is_filling:
-                await asyncio.sleep(WAIT)
+            await self._room()
             found, last = await line.ask(line.reader.after, self._key)
             self._key = last
             now = self.clock.now()
@@ -175,14 +155,6 @@ class TableConnector(Fed[TableLine]):
             raise
         self._ever = True
         return line
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self.look(wait=2 * self._period)
-            except ConnectionLost as error:
-                log.debug("connection %s: %s", self.name, error.found)
-            await asyncio.sleep(self._period)
 
     def _warnings(self) -> list[str]:
         """What was refused, and why."""

@@ -35,7 +35,7 @@ SETTINGS = ("perPage", "nextPageToken")
 PARTS: dict[str, tuple[str, str]] = {
     "eventTypes": ("eventType", "type"), "bizSteps": ("EQ_bizStep", "bizStep"),
     "bizLocations": ("EQ_bizLocation", "bizLocation"), "readPoints": ("EQ_readPoint", "readPoint"),
-    "dispositions": ("EQ_disposition", "disposition"), "epcs": ("MATCH_anyEPC", "epcs"),
+    "dispositions": ("EQ_disposition", "disposition"), "epcs": ("MATCH_anyEPC", "thing"),
 }  # fmt: skip
 READ = reading("rest.epcis")
 CALL = 60.0  # seconds that a capture may take before it is answered with a job

@@ -6,6 +6,7 @@ from galenic.connect.epcis.event import Event, event_of
 from galenic.connect.epcis.goods import Goods
 from galenic.connect.epcis.identity import event_hash, identity
 from galenic.connect.epcis.query import Query, Recorded
+from galenic.connect.epcis.state import State
 
 __all__ = [
     "EpcisConnector",
@@ -13,6 +14,7 @@ __all__ = [
     "Goods",
     "Query",
     "Recorded",
+    "State",
     "document_of",
     "event_hash",
     "event_of",

@@ -257,7 +257,7 @@ class EpcisConnector(Polled[EpcisLine]):
         for tag, want in self.things.items():
             if want.at and not counted:  # a count looks at every thing: once a page
                 continue
-            value = want.value(self.goods)
+            value = want.value(self.goods.state)
             if tag in self._last and self._last[tag] == value:
                 continue
             self._last[tag] = value

@@ -1,117 +1,30 @@
-"""The state of goods that events tell: where each thing is, in what, in what condition.
+"""Events of goods in any order, and the state that they tell.
 
-`Goods` is a fold over events in the order in which they happened, whatever the order in which they
-came: equal events give an equal state. An event that was declared wrong counts no longer; it stays
-on record. What contradicts what was known (shipped twice, seen after its end) is noted as a
-`Finding` and applied all the same: the newest event is what is true.
+`Goods` folds events in the order in which they happened, whatever the order in which they came:
+equal events give an equal state. An event that was declared wrong counts no longer; it stays on
+record.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
 
-from galenic.connect.epcis.event import (
-    AggregationEvent,
-    AssociationEvent,
-    Event,
-    ObjectEvent,
-    Quantity,
-    TransactionEvent,
-    TransformationEvent,
-)
+from galenic.connect.epcis.event import Event
 from galenic.connect.epcis.identity import event_hash, record_name
-from galenic.connect.epcis.keys import canonical, class_of, lot_of
-
-LOTS = ("lotNumber", "lot", "batchNumber")
-EXPIRIES = ("itemExpirationDate", "expirationDate", "expiryDate")
-LEAVING = ("shipping", "departing")
-MOST_FINDINGS = 10_000
-
-
-@dataclass
-class Thing:
-    """What is known of one instance.
-
-    ``location`` is its own; a thing in a parent is where the parent is (`Goods.location`).
-    ``began`` and ``ended`` are times [ns]; ``how`` says what ended it.
-    """
-
-    epc: str
-    kind: str = ""
-    location: str = ""
-    read_point: str = ""
-    disposition: str = ""
-    step: str = ""
-    conditions: frozenset[str] = frozenset()
-    parent: str = ""
-    children: dict[str, None] = field(default_factory=dict)
-    contents: dict[str, float] = field(default_factory=dict)
-    attached_to: str = ""
-    attached: dict[str, None] = field(default_factory=dict)
-    transactions: dict[str, str] = field(default_factory=dict)
-    lot: str = ""
-    expiry: str = ""
-    began: int | None = None
-    ended: int | None = None
-    how: str = ""
-    seen: int = 0
-    event: str = ""
-    shipped: bool = False
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something in the events that cannot all be true."""
-
-    time: int
-    event: str
-    epc: str
-    text: str
-
-
-@dataclass
-class Making:
-    """One transformation: inputs and outputs with quantities (1 for an instance)."""
-
-    key: str
-    time: int
-    inputs: dict[str, float] = field(default_factory=dict)
-    outputs: dict[str, float] = field(default_factory=dict)
+from galenic.connect.epcis.state import State
 
 
 class Goods:
-    """Things, lots, and what was made of what.
-
-    Attributes
-    ----------
-    things : dict of str to Thing
-        By canonical EPC.
-    stock : dict
-        Quantity by (class, location) of what is known by class only.
-    makings : dict of str to Making
-        Transformations by their id, or by that of their event.
-    findings : list of Finding
-    """
+    """Events, each once, and the `State` after them."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._events: list[tuple[int, str, Event]] = []
         self._known: set[str] = set()
         self._wrong: set[str] = set()
         self._late = False
-        self._clear()
+        self._state = State()
         self.add(events)
-
-    def _clear(self) -> None:
-        self._things: dict[str, Thing] = {}
-        self._stock: dict[tuple[str, str], float] = {}
-        self._totals: dict[str, float] = {}
-        self._makings: dict[str, Making] = {}
-        self._uses: dict[str, set[str]] = {}
-        self._sources: dict[str, set[str]] = {}
-        self._findings: list[Finding] = []
 
     def __len__(self) -> int:
         return len(self._events)
@@ -140,7 +53,7 @@ class Goods:
             else:
                 self._events.append(entry)
                 if not self._late and not self._is_wrong(event, name):
-                    self._apply(event, name)
+                    self._state.apply(event, name)
         return new
 
     def _declare(self, event: Event) -> None:
@@ -153,310 +66,13 @@ class Goods:
     def _is_wrong(self, event: Event, name: str) -> bool:
         return bool(self._wrong) and (name in self._wrong or event_hash(event) in self._wrong)
 
-    def _settle(self) -> None:
-        """Fold everything again, if something came that belongs before what was folded."""
-        if not self._late:
-            return
-        self._late = False
-        self._clear()
-        for _, name, event in self._events:
-            if not self._is_wrong(event, name):
-                self._apply(event, name)
-
-    # -- looking ----------------------------------------------------------------------------------
-
     @property
-    def things(self) -> dict[str, Thing]:
-        self._settle()
-        return self._things
-
-    @property
-    def stock(self) -> dict[tuple[str, str], float]:
-        self._settle()
-        return self._stock
-
-    @property
-    def makings(self) -> dict[str, Making]:
-        self._settle()
-        return self._makings
-
-    @property
-    def findings(self) -> list[Finding]:
-        self._settle()
-        return self._findings
-
-    def location(self, epc: str) -> str:
-        """Where a thing is: where the outermost thing is that it is in; empty when not known."""
-        things = self.things
-        thing = things.get(canonical(epc))
-        seen = set[str]()
-        while thing is not None and thing.parent and thing.epc not in seen:
-            seen.add(thing.epc)
-            thing = things.get(thing.parent, thing)
-        return thing.location if thing is not None else ""
-
-    def at(self, location: str, kind: str = "") -> list[str]:
-        """The things that are at a location now, of one class where it is given."""
-        place, wanted = canonical(location), canonical(kind) if kind else ""
-        return [
-            epc
-            for epc, thing in self.things.items()
-            if thing.ended is None
-            and (not wanted or thing.kind == wanted)
-            and self.location(epc) == place
-        ]
-
-    def origins(self, epc: str) -> list[Making]:
-        """Every transformation on the way back to the first inputs, nearest first."""
-        return self._trace(epc, self._sources_of, lambda m: m.inputs)
-
-    def uses(self, epc: str) -> list[Making]:
-        """Every transformation that this thing or lot went into, directly or not, nearest first."""
-        return self._trace(epc, self._uses_of, lambda m: m.outputs)
-
-    def _sources_of(self, name: str) -> set[str]:
-        return self._sources.get(name, set())
-
-    def _uses_of(self, name: str) -> set[str]:
-        return self._uses.get(name, set())
-
-    def _trace(self, epc: str, edges: Any, ends: Any) -> list[Making]:
-        self._settle()
-        found: dict[str, Making] = {}
-        waiting, seen = [canonical(epc)], {canonical(epc)}
-        while waiting:
-            name = waiting.pop(0)
-            for key in sorted(edges(name)):
-                making = self._makings[key]
-                found.setdefault(key, making)
-                for end in ends(making):
-                    if end not in seen:
-                        seen.add(end)
-                        waiting.append(end)
-        return list(found.values())
-
-    # -- folding ----------------------------------------------------------------------------------
-
-    def _apply(self, event: Event, name: str) -> None:
-        for kind, apply in APPLY.items():
-            if type(event) is kind:
-                apply(self, event, name)
-
-    def _thing(self, epc: str) -> Thing:
-        name = canonical(epc)
-        thing = self._things.get(name)
-        if thing is None:
-            thing = self._things[name] = Thing(name, class_of(name))
-        return thing
-
-    def _find(self, event: Event, name: str, epc: str, text: str) -> None:
-        if len(self._findings) < MOST_FINDINGS:
-            self._findings.append(Finding(event.time, name, epc, text))
-
-    def _see(self, event: Event, name: str, thing: Thing) -> None:
-        """What every event says of the things that it names: why and where."""
-        if thing.ended is not None and event.time > thing.ended:
-            self._find(event, name, thing.epc, f"{event.bizStep or 'seen'} after {thing.how}")
-        if event.bizStep in LEAVING and thing.shipped and event.bizStep == "shipping":
-            self._find(event, name, thing.epc, "shipped twice without being received")
-        if event.bizStep:
-            thing.step = event.bizStep
-            thing.shipped = event.bizStep == "shipping" or (
-                thing.shipped and event.bizStep not in ("receiving", "arriving", "void_shipping")
-            )
-        thing.disposition = event.disposition or thing.disposition
-        if event.persistentDisposition is not None:
-            gone = frozenset(event.persistentDisposition.unset or ())
-            thing.conditions = (thing.conditions - gone) | frozenset(
-                event.persistentDisposition.set or ()
-            )
-        if event.readPoint is not None:
-            thing.read_point = canonical(event.readPoint.id)
-        if event.bizLocation is not None:
-            thing.location = canonical(event.bizLocation.id)
-        elif event.bizStep in LEAVING:
-            thing.location = ""
-        thing.seen, thing.event = event.time, name
-
-    def _begin(self, event: Event, name: str, thing: Thing, ilmd: Mapping[str, Any]) -> None:
-        if thing.began is not None and thing.ended is None:
-            self._find(event, name, thing.epc, "commissioned twice")
-        thing.began, thing.ended, thing.how, thing.shipped = event.time, None, "", False
-        thing.lot = _said(ilmd, LOTS) or thing.lot
-        thing.expiry = _said(ilmd, EXPIRIES) or thing.expiry
-
-    def _end(self, event: Event, thing: Thing, how: str) -> None:
-        thing.ended, thing.how = event.time, how
-        self._take_out(thing)
-
-    def _object(self, event: ObjectEvent, name: str) -> None:
-        for epc in event.epcList or ():
-            thing = self._thing(epc)
-            if event.action == "ADD":
-                self._begin(event, name, thing, event.ilmd or {})
-            self._see(event, name, thing)
-            if event.action == "DELETE":
-                self._end(event, thing, event.bizStep or "its end")
-        if event.action != "OBSERVE":
-            sign = 1.0 if event.action == "ADD" else -1.0
-            for quantity in event.quantityList or ():
-                self._move(event, name, quantity, sign)
-
-    def _move(self, event: Event, name: str, quantity: Quantity, sign: float) -> None:
-        """More or less of a class at the place of the event."""
-        place = event.bizLocation or event.readPoint
-        key = (canonical(quantity.epcClass), canonical(place.id) if place else "")
-        amount = sign * float(quantity.quantity or 0.0)
-        self._stock[key] = self._stock.get(key, 0.0) + amount
-        if amount > 0 or key[0] in self._totals:  # what came from outside was never counted in
-            left = self._totals[key[0]] = self._totals.get(key[0], 0.0) + amount
-            if left < 0:
-                self._find(event, name, key[0], f"{-left:g} more gone than came")
-
-    def _take_out(self, thing: Thing) -> None:
-        parent = self._things.get(thing.parent)
-        if parent is not None:
-            parent.children.pop(thing.epc, None)
-        thing.parent = ""
-
-    def _aggregation(self, event: AggregationEvent, name: str) -> None:
-        parent = self._thing(event.parentID) if event.parentID else None
-        if parent is not None:
-            self._see(event, name, parent)
-        named = [self._thing(epc) for epc in event.childEPCs or ()]
-        if event.action == "DELETE" and parent is not None and not event.childEPCs:
-            if not event.childQuantityList:
-                named = [self._things[epc] for epc in parent.children]
-                parent.contents.clear()
-        for child in named:
-            self._child(event, name, parent, child)
-        if parent is not None and event.action != "OBSERVE":
-            sign = 1.0 if event.action == "ADD" else -1.0
-            for quantity in event.childQuantityList or ():
-                kind = canonical(quantity.epcClass)
-                left = parent.contents.get(kind, 0.0) + sign * float(quantity.quantity or 0.0)
-                parent.contents[kind] = left
-                if left < 0:
-                    self._find(event, name, parent.epc, f"{-left:g} more of {kind} out than in")
-
-    def _child(self, event: Event, name: str, parent: Thing | None, child: Thing) -> None:
-        action = getattr(event, "action", "OBSERVE")
-        place = self._outer(child)
-        self._see(event, name, child)
-        if action == "ADD" and parent is not None:
-            if child.parent and child.parent != parent.epc:
-                self._find(event, name, child.epc, f"put into {parent.epc} while in {child.parent}")
-            self._take_out(child)
-            if self._is_inside(parent, child):
-                self._find(event, name, child.epc, f"put into {parent.epc}, which is in it")
-                return
-            child.parent = parent.epc
-            parent.children[child.epc] = None
-        elif action == "DELETE":
-            if parent is not None and child.parent != parent.epc:
-                self._find(
-                    event, name, child.epc, f"taken out of {parent.epc}, in which it was not"
-                )
-            self._take_out(child)
-            if event.bizLocation is None:
-                child.location = place
-        elif parent is not None and child.parent != parent.epc:
-            self._find(event, name, child.epc, f"seen in {parent.epc}, in which it was not")
-
-    def _outer(self, thing: Thing) -> str:
-        while thing.parent:
-            thing = self._things[thing.parent]
-        return thing.location
-
-    def _is_inside(self, thing: Thing, outer: Thing) -> bool:
-        while thing.epc != outer.epc:
-            if not thing.parent:
-                return False
-            thing = self._things[thing.parent]
-        return True
-
-    def _association(self, event: AssociationEvent, name: str) -> None:
-        parent = self._thing(event.parentID)
-        self._see(event, name, parent)
-        named = [self._thing(epc) for epc in event.childEPCs or ()]
-        if event.action == "DELETE" and not named and not event.childQuantityList:
-            named = [self._things[epc] for epc in parent.attached]
-        for child in named:
-            self._see(event, name, child)
-            if event.action == "ADD":
-                before = self._things.get(child.attached_to)
-                if before is not None:
-                    before.attached.pop(child.epc, None)
-                child.attached_to = parent.epc
-                parent.attached[child.epc] = None
-            elif event.action == "DELETE":
-                child.attached_to = ""
-                parent.attached.pop(child.epc, None)
-
-    def _transaction(self, event: TransactionEvent, name: str) -> None:
-        named = [*([event.parentID] if event.parentID else []), *(event.epcList or ())]
-        for epc in named:
-            thing = self._thing(epc)
-            self._see(event, name, thing)
-            for one in event.bizTransactionList:
-                if event.action == "ADD":
-                    thing.transactions[one.bizTransaction] = one.type or ""
-                elif event.action == "DELETE":
-                    thing.transactions.pop(one.bizTransaction, None)
-
-    def _transformation(self, event: TransformationEvent, name: str) -> None:
-        key = canonical(event.transformationID) if event.transformationID else name
-        making = self._makings.setdefault(key, Making(key, event.time))
-        making.time = max(making.time, event.time)
-        for epc in event.inputEPCList or ():
-            thing = self._thing(epc)
-            self._see(event, name, thing)
-            self._end(event, thing, "its use")
-            making.inputs[thing.epc] = 1.0
-        for quantity in event.inputQuantityList or ():
-            self._move(event, name, quantity, -1.0)
-            _more(making.inputs, quantity)
-        for epc in event.outputEPCList or ():
-            thing = self._thing(epc)
-            self._begin(event, name, thing, event.ilmd or {})
-            self._see(event, name, thing)
-            making.outputs[thing.epc] = 1.0
-        for quantity in event.outputQuantityList or ():
-            self._move(event, name, quantity, 1.0)
-            _more(making.outputs, quantity)
-        for one in making.inputs:
-            self._uses.setdefault(one, set()).add(key)
-        for one in making.outputs:
-            self._sources.setdefault(one, set()).add(key)
-
-
-def _more(amounts: dict[str, float], quantity: Quantity) -> None:
-    kind = canonical(quantity.epcClass)
-    amounts[kind] = amounts.get(kind, 0.0) + float(quantity.quantity or 0.0)
-
-
-def _said(ilmd: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The value of the first of some names in master data, whatever their prefix."""
-    local = {str(key).rpartition(":")[2].rpartition("/")[2]: value for key, value in ilmd.items()}
-    for name in names:
-        value = local.get(name)
-        if isinstance(value, Mapping):
-            value = value.get("@value")
-        if value is not None:
-            return str(value)
-    return ""
-
-
-APPLY: dict[type[Event], Any] = {
-    ObjectEvent: Goods._object, AggregationEvent: Goods._aggregation,
-    AssociationEvent: Goods._association, TransactionEvent: Goods._transaction,
-    TransformationEvent: Goods._transformation,
-}  # fmt: skip
-
-
-def lot_and_expiry(goods: Goods, epc: str) -> tuple[str, str]:
-    """Lot and expiry of a thing, the lot from the name of its class where nothing else says it."""
-    thing = goods.things.get(canonical(epc))
-    if thing is None:
-        return lot_of(epc), ""
-    return thing.lot or lot_of(epc), thing.expiry
+    def state(self) -> State:
+        """The state now; all is folded again if something came that belongs before the rest."""
+        if self._late:
+            self._late = False
+            self._state = State()
+            for _, name, event in self._events:
+                if not self._is_wrong(event, name):
+                    self._state.apply(event, name)
+        return self._state

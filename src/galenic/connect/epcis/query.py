@@ -70,6 +70,12 @@ class Query:
         """Whether an event is asked for."""
         return all(test(recorded) for test in self.tests)
 
+    def wanted(self, parameter: str) -> list[str]:
+        """The values of a parameter as events hold them: bare words and canonical names."""
+        values = [part for text in self.given[parameter] for part in text.split("|")]
+        vocabulary = VOCABULARIES.get(parameter)
+        return [vocabulary.word(v) if vocabulary else canonical(v) for v in values]
+
     def select(self, events: Iterable[Recorded]) -> list[Recorded]:
         """The events asked for, in the order asked for."""
         found = [one for one in events if self.matches(one)]
@@ -354,13 +360,14 @@ def _before(a: int, b: int) -> bool:
     return a < b
 
 
+VOCABULARIES = {"EQ_bizStep": words.BIZ_STEP, "EQ_disposition": words.DISPOSITION}
+
 FIXED: dict[str, Callable[[list[str]], Test]] = {
     "eventType": _event_type,
     "GE_eventTime": _time("eventTime", _from), "LT_eventTime": _time("eventTime", _before),
     "GE_recordTime": _time("recordTime", _from), "LT_recordTime": _time("recordTime", _before),
     "EQ_action": _plain("action"),
-    "EQ_bizStep": _word("bizStep", words.BIZ_STEP),
-    "EQ_disposition": _word("disposition", words.DISPOSITION),
+    **{name: _word(name[3:], vocabulary) for name, vocabulary in VOCABULARIES.items()},
     "EQ_persistentDisposition_set": _word("persistentDisposition.set", words.DISPOSITION),
     "EQ_persistentDisposition_unset": _word("persistentDisposition.unset", words.DISPOSITION),
     "EQ_readPoint": _word("readPoint.id", None), "EQ_bizLocation": _word("bizLocation.id", None),

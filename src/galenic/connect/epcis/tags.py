@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from galenic.clock import to_iso
 from galenic.connect.connector import TagInfo
-from galenic.connect.epcis.goods import Goods, Thing, lot_and_expiry
 from galenic.connect.epcis.keys import canonical
 from galenic.connect.epcis.sensors import FIELDS, Reading
+from galenic.connect.epcis.state import State, Thing, lot_and_expiry
 from galenic.connect.epcis.vocabulary import MEASUREMENT
 from galenic.errors import DataError, UnknownName
 from galenic.signals import Sample
@@ -72,19 +72,19 @@ class SensorTag:
         )
 
 
-def _ended(goods: Goods, thing: Thing) -> str:
+def _ended(state: State, thing: Thing) -> str:
     return f"{to_iso(thing.ended)} {thing.how}" if thing.ended is not None else ""
 
 
 WHAT: dict[str, Any] = {
-    "location": lambda goods, thing: goods.location(thing.epc),
-    "read_point": lambda goods, thing: thing.read_point,
-    "disposition": lambda goods, thing: thing.disposition,
-    "step": lambda goods, thing: thing.step,
-    "parent": lambda goods, thing: thing.parent,
-    "conditions": lambda goods, thing: " ".join(sorted(thing.conditions)),
-    "lot": lambda goods, thing: lot_and_expiry(goods, thing.epc)[0],
-    "expiry": lambda goods, thing: thing.expiry,
+    "location": lambda state, thing: state.location(thing.epc),
+    "read_point": lambda state, thing: thing.read_point,
+    "disposition": lambda state, thing: thing.disposition,
+    "step": lambda state, thing: thing.step,
+    "parent": lambda state, thing: thing.parent,
+    "conditions": lambda state, thing: " ".join(sorted(thing.conditions)),
+    "lot": lambda state, thing: lot_and_expiry(state, thing.epc)[0],
+    "expiry": lambda state, thing: thing.expiry,
     "ended": _ended,
 }
 
@@ -113,12 +113,12 @@ class GoodsTag:
         """As a tag."""
         return TagInfo(tag, self.unit, False, self.description, "int" if self.at else "str")
 
-    def value(self, goods: Goods) -> int | str | None:
+    def value(self, state: State) -> int | str | None:
         """As the goods are now; None for a thing that nobody has seen."""
         if self.at:
-            return len(goods.at(self.at, self.of))
-        thing = goods.things.get(canonical(self.epc))
-        return None if thing is None else str(WHAT[self.what](goods, thing))
+            return len(state.at(self.at, self.of))
+        thing = state.things.get(canonical(self.epc))
+        return None if thing is None else str(WHAT[self.what](state, thing))
 
 
 def tags_of(

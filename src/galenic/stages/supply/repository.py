@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -19,26 +18,36 @@ from typing import Any
 from galenic.clock import Clock, to_iso
 from galenic.connect.epcis.document import events_of
 from galenic.connect.epcis.event import Event, event_of, nanoseconds_of
-from galenic.connect.epcis.goods import Goods
 from galenic.connect.epcis.identity import event_hash, record_name
 from galenic.connect.epcis.keys import canonical
 from galenic.connect.epcis.query import Query, Recorded
 from galenic.connect.epcis.sensors import readings
+from galenic.connect.epcis.state import State
 from galenic.connect.tally import DeadLetter
 from galenic.errors import DataError, GalenicError, UnknownName
 from galenic.identity import content_hash
 from galenic.signals import Correction, Record, Sample
+from galenic.stages.supply import story
+from galenic.stages.supply.index import CLASS, FOREVER, INPUT, OUTPUT, THING, Index, tail_of
 from galenic.twin.quality import keep_letters
 
 EVENT, ID, HEAD, QUERY = "epcis-event", "epcis-id", "epcis-head", "epcis-query"
 NEXT = "next"
 DIGITS = 12
-BUCKET = 3  # digits: so many events are read at once, in powers of ten
 BEHAVIOURS = ("rollback", "proceed")
 SOURCE = "epcis"
 LARGEST = 64 * 1024 * 1024  # bytes of a document
 MOST_EVENTS = 100_000
-PARSED = 20_000
+PARSED = 10_000
+ONE = (THING, CLASS)  # a class stands for its instances and lots
+NARROW: dict[str, tuple[str, ...]] = {
+    "MATCH_epc": ONE, "MATCH_anyEPC": ONE, "MATCH_parentID": ONE, "MATCH_inputEPC": ONE,
+    "MATCH_outputEPC": ONE, "MATCH_epcClass": ONE, "MATCH_anyEPCClass": ONE,
+    "MATCH_inputEPCClass": ONE, "MATCH_outputEPCClass": ONE, "EQ_bizLocation": ("bizLocation",),
+    "EQ_readPoint": ("readPoint",), "EQ_disposition": ("disposition",), "EQ_bizStep": ("bizStep",),
+    "eventType": ("type",),
+}  # fmt: skip
+"""Parameters that the index answers, and the kinds of names that they are about; best first."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +76,6 @@ class Captured:
         }  # fmt: skip
 
 
-@dataclass
-class _Index:
-    """What is known of each event without reading it: by number, from 0."""
-
-    records: list[int] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    ids: dict[str, int] = field(default_factory=dict)
-    things: dict[str, list[int]] = field(default_factory=dict)
-    names: dict[str, dict[str, None]] = field(default_factory=dict)
-
-
 @lru_cache(maxsize=PARSED)
 def _parsed(text: str) -> Event:
     import json
@@ -99,9 +97,9 @@ class Repository:
     def __init__(self, store: Any, clock: Clock) -> None:
         self.store = store
         self.clock = clock
-        self.goods = Goods()
-        self._index = _Index()
+        self.index = Index(store.folder, self.read)
         self._lock = threading.Lock()
+        self._whole = story.Whole(self.index, self.read)
 
     # -- capture ----------------------------------------------------------------------------------
 
@@ -127,7 +125,7 @@ class Repository:
             self._refuse([DeadLetter.of(SOURCE, now, str(error), data)], who, now)
             raise
         with self._lock:
-            self._catch_up()
+            self.catch_up()
             new, known, conflicts = self._sorted(events)
             wrong = [
                 *(DeadLetter.of(SOURCE, now, str(u.error), u.raw, u.error.where) for u in unusable),
@@ -142,7 +140,7 @@ class Repository:
                     hint="nothing was captured; with error behaviour proceed the rest is kept",
                 )
             captured = self._keep(data, new, known, wrong, who, now)
-            self._catch_up()
+            self.catch_up()
         return captured
 
     def _sorted(self, events: Iterable[Event]) -> tuple[dict[str, Event], int, list[DeadLetter]]:
@@ -258,18 +256,19 @@ class Repository:
     # -- looking ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        with self._lock:
-            self._catch_up()
-            return len(self._index.records)
+        return self.catch_up()
+
+    def catch_up(self) -> int:
+        """Bring the index to what this or another process has captured; how many events it is."""
+        return self.index.catch_up(self.store.get(HEAD, NEXT) or 0)
 
     def event(self, id: str) -> Recorded:
         """The event with this id, as it was recorded."""
-        with self._lock:
-            self._catch_up()
-            number = self._index.ids.get(id)
+        self.catch_up()
+        number = self.index.number(id)
         if number is None:
             raise UnknownName.among("event", id, [])
-        return self._read(number)
+        return self.read(number)
 
     def page(self, query: Query, per_page: int, token: str = "") -> tuple[list[Recorded], str]:
         """Events of a query from a token on, and the token of the next page; empty at the end.
@@ -277,9 +276,7 @@ class Repository:
         What is captured between two pages does not move what follows: a query sees the events
         that were there at its first page.
         """
-        with self._lock:
-            self._catch_up()
-            until = len(self._index.records)
+        until = self.catch_up()
         start, offset = 0, 0
         if token:
             until, start, offset = _token(token, until)
@@ -304,73 +301,70 @@ class Repository:
 
     def select(self, query: Query) -> list[Recorded]:
         """All events of a query."""
-        with self._lock:
-            self._catch_up()
-            until = len(self._index.records)
+        until = self.catch_up()
         return query.select(self._candidates(query, 0, until))
 
     def _candidates(self, query: Query, start: int, until: int) -> Iterator[Recorded]:
         """Events that may match, by number: narrowed by what the index knows."""
-        index, given = self._index, query.given
+        given = query.given
         if "GE_recordTime" in given:
-            earliest = nanoseconds_of(given["GE_recordTime"][0].replace(" ", "+"))
-            start = max(start, bisect_left(index.records, earliest))
-        numbers: Iterable[int] = range(start, until)
-        for name in ("MATCH_epc", "MATCH_anyEPC", "MATCH_parentID"):
-            if name in given:
-                wanted = {canonical(v) for text in given[name] for v in text.split("|")}
-                if all(one in index.things for one in wanted):  # else a class or pattern
-                    both = {n for one in wanted for n in index.things[one]}
-                    numbers = sorted(n for n in both if start <= n < until)
-                    break
+            start = max(start, self.index.recorded_from(_time(given["GE_recordTime"])))
         low, high = (
-            nanoseconds_of(given[name][0].replace(" ", "+")) if name in given else None
-            for name in ("GE_eventTime", "LT_eventTime")
+            _time(given[name]) if name in given else other
+            for name, other in (("GE_eventTime", -FOREVER), ("LT_eventTime", FOREVER))
         )
-        for number in numbers:
-            time = index.times[number]
-            if (low is None or time >= low) and (high is None or time < high):
-                yield self._read(number)
+        parameter = next((name for name in NARROW if name in given), None)
+        names = None
+        if parameter is not None:
+            names = NARROW[parameter], query.wanted(parameter)
+        yield from map(self.read, self.index.numbers(start, until, low, high, names))
 
-    def _read(self, number: int) -> Recorded:
+    def read(self, number: int) -> Recorded:
+        """The event of a number, from 0 in the order of capture."""
         said = self.store.get(EVENT, _key(number))
         return Recorded(_parsed(said["event"]), said["id"], said["record"], number)
 
     def names(self, kind: str) -> list[str]:
-        """Every type, bizStep, disposition, bizLocation, readPoint or EPC that events name."""
-        with self._lock:
-            self._catch_up()
-            found = self._index.things if kind == "epcs" else self._index.names.get(kind, {})
-            return sorted(found)
+        """Every type, bizStep, disposition, bizLocation, readPoint or thing that events name."""
+        self.catch_up()
+        return self.index.names(kind)
 
-    def state(self) -> Goods:
-        """The state of goods after all events."""
-        with self._lock:
-            self._catch_up()
-            return self.goods
+    def state(self) -> State:
+        """The state of all goods after all events: for what is asked of everything at once."""
+        self.catch_up()
+        return self._whole.state()
+
+    def story(self, name: str) -> State:
+        """The state in which one thing is as in `state`, from the events that bear on it."""
+        self.catch_up()
+        return story.of_thing(self.index, self.read, name)
+
+    def lineage(self, name: str) -> State:
+        """The state in which what a thing or lot was made of, and into, is as in `state`."""
+        self.catch_up()
+        return story.of_making(self.index, self.read, name)
+
+    def history(self, name: str, most: int) -> tuple[list[Recorded], bool]:
+        """The newest events that name a thing or lot, newest first, and whether there are more."""
+        until = self.catch_up()
+        kinds, names = (THING, CLASS, INPUT, OUTPUT), [canonical(name)]
+        numbers = list(self.index.numbers(0, until, names=(kinds, names)))
+        found = sorted(map(self.read, numbers), key=lambda r: (r.event.time, r.id), reverse=True)
+        return found[:most], len(found) > most
+
+    def find(self, text: str, most: int) -> list[tuple[str, int]]:
+        """Things and classes whose last part or whole name begins with a text; events of each."""
+        self.catch_up()
+        return self.index.search(text, most)
+
+    def unknown(self, name: str) -> UnknownName:
+        """The error for a thing that no event names, with what is like it."""
+        near = self.find(tail_of(canonical(name))[:4], 1000)
+        return UnknownName.among("thing or lot", canonical(name), [found for found, _ in near])
 
     def _known(self, name: str) -> Event | None:
-        number = self._index.ids.get(name)
-        return None if number is None else self._read(number).event
-
-    def _catch_up(self) -> None:
-        """Learn of events that this or another process has captured."""
-        index = self._index
-        until = self.store.get(HEAD, NEXT) or 0
-        while len(index.records) < until:
-            bucket = _key(len(index.records))[:-BUCKET]
-            for key, said in self.store.list(EVENT, bucket).items():
-                if int(key) != len(index.records):
-                    continue
-                event = _parsed(said["event"])
-                index.ids[said["id"]] = len(index.records)
-                for thing in _things(event):
-                    index.things.setdefault(thing, []).append(len(index.records))
-                for kind, name in _names(event):
-                    index.names.setdefault(kind, {})[name] = None
-                index.records.append(said["record"])
-                index.times.append(event.time)
-                self.goods.add([event])
+        number = self.index.number(name)
+        return None if number is None else self.read(number).event
 
     # -- kept queries -----------------------------------------------------------------------------
 
@@ -419,25 +413,8 @@ def _token(token: str, until: int) -> tuple[int, int, int]:
     return seen, start, offset
 
 
-def _things(event: Event) -> set[str]:
-    """Every instance that an event names."""
-    named: list[str] = []
-    for name in ("epcList", "childEPCs", "inputEPCList", "outputEPCList"):
-        named += getattr(event, name, None) or ()
-    parent = getattr(event, "parentID", None)
-    return {canonical(one) for one in (*named, *([parent] if parent else []))}
-
-
-def _names(event: Event) -> Iterator[tuple[str, str]]:
-    yield "type", event.type
-    for kind in ("bizStep", "disposition"):
-        value = getattr(event, kind)
-        if value:
-            yield kind, value
-    for kind in ("bizLocation", "readPoint"):
-        place = getattr(event, kind)
-        if place is not None:
-            yield kind, canonical(place.id)
+def _time(values: Sequence[str]) -> int:
+    return nanoseconds_of(values[0].replace(" ", "+"))
 
 
 def _media(data: bytes) -> str:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from galenic.twin.service import File, Help, In, Result, Run, Table, Value, Values, service
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from galenic.connect.epcis.query import Recorded
     from galenic.stages.supply.repository import Repository
 
-__all__ = ["capture", "events", "findings", "goods", "whereabouts"]
+__all__ = ["capture", "events", "find", "findings", "goods", "whereabouts"]
 
 Epc = Annotated[str, Help("EPC of a thing, as URN or Digital Link.")]
 MOST = 1000
@@ -81,6 +84,12 @@ def events(
 
     given = {name: [str(value)] for name, value in (query or {}).items()}
     found, more = _repository(run).page(Query.of(given), most)
+    text = f"{len(found)} events" + (", there are more" if more else "")
+    return Result(text, {"events": Value(len(found))}, [_events(found)])
+
+
+def _events(found: Iterable[Recorded]) -> Table:
+    names = ("time", "type", "action", "step", "disposition", "read point", "id")
     rows = [
         (
             one.event.eventTime, one.event.type, getattr(one.event, "action", ""),
@@ -89,24 +98,51 @@ def events(
         )
         for one in found
     ]  # fmt: skip
-    names = ("time", "type", "action", "step", "disposition", "read point", "id")
-    text = f"{len(found)} events" + (", there are more" if more else "")
-    return Result(text, {"events": Value(len(found))}, [Table.of_rows("events", names, rows)])
+    return Table.of_rows("events", names, rows)
+
+
+@service("Find things", stage="supply", effect="read")
+def find(
+    text: Annotated[str, Help("Beginning of a serial, lot, GTIN or SSCC, or of a whole name.")],
+    most: Annotated[int, In(lower=1, upper=MOST)] = 100,
+    *,
+    run: Run,
+) -> Result:
+    """Things, lots and classes whose serial, lot, number or name begins with a text.
+
+    Parameters
+    ----------
+    text : str
+        As printed on the pack, or scanned; an EPC as URN or Digital Link in any form.
+    most : int
+        How many are shown at most.
+    """
+    found = _repository(run).find(text, most + 1)
+    more = ", there are more" if len(found) > most else ""
+    table = Table.of_rows("found", ("thing or class", "events"), found[:most])
+    count = min(len(found), most)
+    return Result(f"{count} found{more}", {"found": Value(count)}, [table])
 
 
 @service("Look at one thing", stage="supply", effect="read")
 def goods(thing: Epc, *, run: Run) -> Result:
-    """Where a thing is, in what, in what condition, of which lot, and what it was made of."""
-    from galenic.clock import to_iso
-    from galenic.connect.epcis.goods import lot_and_expiry
-    from galenic.connect.epcis.keys import canonical
-    from galenic.errors import UnknownName
+    """Where a thing is, in what, in what condition, what happened to it, what it was made of.
 
-    state, name = _repository(run).state(), canonical(thing)
+    Parameters
+    ----------
+    thing : str
+        Its EPC; of a lot, the lot.
+    """
+    from galenic.clock import to_iso
+    from galenic.connect.epcis.keys import canonical
+    from galenic.connect.epcis.state import lot_and_expiry
+
+    repository, name = _repository(run), canonical(thing)
+    state, lineage = repository.story(name), repository.lineage(name)
     known = state.things.get(name)
-    origins, uses = state.origins(name), state.uses(name)
+    origins, uses = lineage.origins(name), lineage.uses(name)
     if known is None and not origins and not uses:
-        raise UnknownName.among("thing or lot", thing, state.things)
+        raise repository.unknown(thing)
     values: dict[str, Any] = {"thing": Value(name)}
     if known is not None:
         lot, expiry = lot_and_expiry(state, name)
@@ -120,7 +156,8 @@ def goods(thing: Epc, *, run: Run) -> Result:
             "began": Value(to_iso(known.began) if known.began is not None else ""),
             "ended": Value(ended), "seen": Value(to_iso(known.seen)), "event": Value(known.event),
         }  # fmt: skip
-    tables = []
+    history, more = repository.history(name, MOST)
+    tables = [_events(history)]
     if known is not None and known.children:
         tables.append(Table.of_rows("in it", ("thing",), [(one,) for one in known.children]))
     for title, makings in (("made of", origins), ("made into", uses)):
@@ -135,7 +172,7 @@ def goods(thing: Epc, *, run: Run) -> Result:
     found = [(to_iso(f.time), f.text, f.event) for f in state.findings if f.epc == name]
     if found:
         tables.append(Table.of_rows("contradictions", ("time", "what", "event"), found))
-    return Result("", values, tables)
+    return Result(f"the newest {MOST} events" if more else "", values, tables)
 
 
 @service("Count the things at a place", stage="supply", effect="read")

@@ -20,10 +20,11 @@ from tests.unit.connect.epcis.examples import (
 )
 
 from galenic.connect.epcis.event import event_of
-from galenic.connect.epcis.goods import Goods, lot_and_expiry
+from galenic.connect.epcis.goods import Goods
 from galenic.connect.epcis.keys import canonical
 from galenic.connect.epcis.query import Query, Recorded
 from galenic.connect.epcis.sensors import readings
+from galenic.connect.epcis.state import lot_and_expiry
 from galenic.errors import DataError, UnknownName
 from galenic.signals import Quality
 
@@ -53,38 +54,40 @@ def goods(*records: dict) -> Goods:
     return Goods(event_of(r) for r in records)
 
 
-def one(state: Goods, serial: int):
-    return state.things[canonical(ITEM.format(serial))]
+def one(log: Goods, serial: int):
+    return log.state.things[canonical(ITEM.format(serial))]
 
 
-def told(state: Goods) -> tuple:
+def told(log: Goods) -> tuple:
+    state = log.state
     return state.things, state.stock, state.makings, sorted(map(repr, state.findings))
 
 
 def test_children_are_where_their_parent_is_until_they_are_taken_out():
-    state = goods(*STORY[:1])
-    assert state.location(ITEM.format(1)) == canonical(PLANT)
-    state.add([event_of(STORY[1]), event_of(STORY[2])])
-    assert state.location(ITEM.format(1)) == ""
-    state.add([event_of(r) for r in STORY[3:5]])
+    log = goods(*STORY[:1])
+    assert log.state.location(ITEM.format(1)) == canonical(PLANT)
+    log.add([event_of(STORY[1]), event_of(STORY[2])])
+    assert log.state.location(ITEM.format(1)) == ""
+    log.add([event_of(r) for r in STORY[3:5]])
 
-    assert state.location(ITEM.format(1)) == state.location(ITEM.format(2)) == canonical(DEPOT)
-    assert one(state, 1).parent == canonical(PALLET)
-    assert one(state, 2).parent == ""
-    assert lot_and_expiry(state, ITEM.format(2)) == ("L7", "2028-02-29")
-    assert len(state.at(DEPOT)) == 4
-    assert len(state.at(DEPOT, "https://id.gs1.org/01/04012345111224")) == 3
-    assert not state.findings
+    places = [log.state.location(ITEM.format(n)) for n in (1, 2)]
+    assert places == [canonical(DEPOT)] * 2
+    assert one(log, 1).parent == canonical(PALLET)
+    assert one(log, 2).parent == ""
+    assert lot_and_expiry(log.state, ITEM.format(2)) == ("L7", "2028-02-29")
+    assert len(log.state.at(DEPOT)) == 4
+    assert len(log.state.at(DEPOT, "https://id.gs1.org/01/04012345111224")) == 3
+    assert not log.state.findings
 
 
 @given(st.permutations(range(len(STORY))), st.lists(st.integers(0, len(STORY) - 1), max_size=4))
 @settings(max_examples=60)
 def test_the_state_does_not_depend_on_the_order_of_arrival(order, again):
-    state = Goods()
+    log = Goods()
     for place in [*order, *again]:
-        state.add([event_of(STORY[place])])
+        log.add([event_of(STORY[place])])
 
-    assert told(state) == told(goods(*STORY))
+    assert told(log) == told(goods(*STORY))
 
 
 def test_an_event_that_was_declared_wrong_counts_no_longer_and_its_correction_does():
@@ -93,16 +96,16 @@ def test_an_event_that_was_declared_wrong_counts_no_longer_and_its_correction_do
     right = moved("receiving", 3, PLANT)
 
     for records in ([*STORY[:3], wrong, declared, right], [declared, right, *STORY[:3], wrong]):
-        state = goods(*records)
-        assert state.location(PALLET) == canonical(PLANT)
-        assert len(state) == 5  # nothing was taken away
+        log = goods(*records)
+        assert log.state.location(PALLET) == canonical(PLANT)
+        assert len(log) == 5  # nothing was taken away
 
 
 def test_an_event_with_an_id_is_declared_wrong_by_its_id():
     wrong = {**moved("receiving", 3, DEPOT), "eventID": "urn:uuid:7"}
     declared = {**wrong, "errorDeclaration": {"declarationTime": "2026-03-02T00:00:00Z"}}
 
-    assert goods(*STORY[:3], wrong, declared).location(PALLET) == ""
+    assert goods(*STORY[:3], wrong, declared).state.location(PALLET) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,19 +127,19 @@ def test_an_event_with_an_id_is_declared_wrong_by_its_id():
     ],
 )  # fmt: skip
 def test_what_cannot_all_be_true_is_found(records, words):
-    assert any(words in finding.text for finding in goods(*records).findings)
+    assert any(words in finding.text for finding in goods(*records).state.findings)
 
 
 def test_a_void_shipping_and_an_empty_delete_take_back():
-    state = goods(*STORY[:3], moved("void_shipping", 3, PLANT), moved("shipping", 4))
-    assert not state.findings
-    state.add([event_of(packed(minute=7, action="DELETE"))])
+    log = goods(*STORY[:3], moved("void_shipping", 3, PLANT), moved("shipping", 4))
+    assert not log.state.findings
+    log.add([event_of(packed(minute=7, action="DELETE"))])
 
-    assert state.things[canonical(PALLET)].children == {}
+    assert log.state.things[canonical(PALLET)].children == {}
 
 
 def test_the_genealogy_goes_from_lot_to_pack_and_back():
-    state = goods(
+    log = goods(
         made([LOT.format("A1"), LOT.format("A2")], [BLEND], 1),
         made([BLEND], [TABLETS], 2),
         {"type": "TransformationEvent", **at(3), "transformationID": "urn:x:pack-1",
@@ -145,26 +148,26 @@ def test_the_genealogy_goes_from_lot_to_pack_and_back():
          "outputEPCList": [ITEM.format(1), ITEM.format(2)]},
     )  # fmt: skip
 
-    origins = [set(m.inputs) for m in state.origins(ITEM.format(1))]
+    origins = [set(m.inputs) for m in log.state.origins(ITEM.format(1))]
     assert origins == [
         {canonical(TABLETS)}, {canonical(BLEND)},
         {canonical(LOT.format("A1")), canonical(LOT.format("A2"))},
     ]  # fmt: skip
-    affected = {end for m in state.uses(LOT.format("A1")) for end in m.outputs}
+    affected = {end for m in log.state.uses(LOT.format("A1")) for end in m.outputs}
     assert canonical(ITEM.format(2)) in affected
-    assert lot_and_expiry(state, TABLETS) == ("T1", "")
-    assert state.stock[canonical(TABLETS), ""] == 0.0
+    assert lot_and_expiry(log.state, TABLETS) == ("T1", "")
+    assert log.state.stock[canonical(TABLETS), ""] == 0.0
 
 
 def test_a_logger_is_attached_and_a_transaction_linked():
-    state = goods(*ALL_KINDS[4:])
+    log = goods(*ALL_KINDS[4:])
 
-    pallet = state.things[canonical(PALLET)]
+    pallet = log.state.things[canonical(PALLET)]
     assert list(pallet.attached) == [canonical(LOGGER)]
     assert pallet.transactions == {"urn:epcglobal:cbv:bt:1:7": "po"}
     ended = {**ALL_KINDS[5], "action": "DELETE", **at(9)}
-    state.add([event_of(ended)])
-    assert state.things[canonical(PALLET)].attached == {}
+    log.add([event_of(ended)])
+    assert log.state.things[canonical(PALLET)].attached == {}
 
 
 def test_sensor_reports_become_samples_with_units():

@@ -146,14 +146,14 @@ class MemoryConnector:
     def publish(self, samples: Iterable[Sample]) -> None:
         """Deliver ``samples`` as they are to the subscriptions that asked for their tags."""
         known = list(samples)
-        require_tags((sample.tag for sample in known), self._tags, self.name)
+        named = dict.fromkeys([sample.tag for sample in known])
+        require_tags(named, self._tags, self.name)
         if not self._connected:
             return
-        for sample in known:
-            if not sample.historical:
-                self._latest[sample.tag] = sample
+        self._latest |= {sample.tag: sample for sample in known if not sample.historical}
         for tags, queue in self._queues:
-            queue.put([sample for sample in known if sample.tag in tags])
+            wants_all = named.keys() <= tags
+            queue.put(known if wants_all else [sample for sample in known if sample.tag in tags])
 
     def advance(self, until: int) -> list[Sample]:
         """Run the plant to ``until`` [ns], publish what it gave, and return it."""

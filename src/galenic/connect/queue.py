@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from galenic.clock import SECOND
 from galenic.signals import Sample
@@ -44,7 +45,8 @@ class SampleQueue:
         self.name = name
         self.capacity = capacity
         self.lost = 0
-        self._items: deque[tuple[int, Sample]] = deque()
+        self._batches: deque[tuple[int, list[Sample]]] = deque()
+        self._count = 0
         self._ready = asyncio.Event()
         self._closed = False
         self._error: BaseException | None = None
@@ -52,15 +54,23 @@ class SampleQueue:
 
     def put(self, samples: Iterable[Sample]) -> None:
         """Add ``samples`` without waiting."""
-        now = time.monotonic_ns()
-        self._items.extend((now, sample) for sample in samples)
-        excess = len(self._items) - self.capacity
-        for _ in range(excess):
-            self._items.popleft()
-        if excess > 0:
-            self._count_lost(excess)
-        if self._items:
+        batch = list(samples)
+        if batch:
+            self._batches.append((time.monotonic_ns(), batch))
+            self._count += len(batch)
             self._ready.set()
+        if self._count > self.capacity:
+            self._drop(self._count - self.capacity)
+
+    def _drop(self, count: int) -> None:
+        """Lose the oldest."""
+        self._count_lost(count)
+        self._count -= count
+        while count:
+            since, batch = self._batches.popleft()
+            if len(batch) > count:
+                self._batches.appendleft((since, batch[count:]))
+            count -= min(count, len(batch))
 
     def close(self, error: BaseException | None = None) -> None:
         """End the iteration once what waits has been taken; ``error`` is then raised there."""
@@ -72,9 +82,10 @@ class SampleQueue:
         """Everything that waits, as one list at a time, until ``close``."""
         while True:
             await self._ready.wait()
-            if self._items:
-                batch = [sample for _, sample in self._items]
-                self._items.clear()
+            if self._batches:
+                batch = list(chain.from_iterable(batch for _, batch in self._batches))
+                self._batches.clear()
+                self._count = 0
                 self._losing = False
                 if not self._closed:
                     self._ready.clear()
@@ -89,8 +100,8 @@ class SampleQueue:
     @property
     def state(self) -> QueueState:
         """How full the queue is now."""
-        age = (time.monotonic_ns() - self._items[0][0]) / SECOND if self._items else 0.0
-        return QueueState(len(self._items), self.capacity, self.lost, age)
+        age = (time.monotonic_ns() - self._batches[0][0]) / SECOND if self._batches else 0.0
+        return QueueState(self._count, self.capacity, self.lost, age)
 
     def _count_lost(self, count: int) -> None:
         self.lost += count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from galenic.clock import SECOND, ManualClock
@@ -78,6 +80,27 @@ async def test_a_full_queue_drops_the_oldest_and_counts(caplog):
     assert connector.status.queue.lost == 2
     assert [s.value for s in await anext(batches)] == [2.0, 3.0, 4.0]
     assert caplog.text.count("is full") == 1
+    await connector.close()
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 3], [1, 1, 1, 1, 1], [9], [4, 1, 4, 2], [0, 5, 0, 1]])
+async def test_of_batches_that_overflow_the_newest_samples_are_left(sizes):
+    """As a deque of single samples with this many places would keep them."""
+    connector = MemoryConnector(TAGS, queue=4)
+    await connector.open()
+    batches = connector.subscribe(["Press.MainForce"])
+    given = iter(range(100))
+    expected: deque[float] = deque(maxlen=4)
+    for size in sizes:
+        values = [float(next(given)) for _ in range(size)]
+        connector.publish([force(value) for value in values])
+        expected.extend(values)
+
+    queue = connector.status.queue
+
+    assert (queue.waiting, queue.lost) == (len(expected), sum(sizes) - len(expected))
+    assert [s.value for s in await anext(batches)] == list(expected)
+    assert connector.status.queue.waiting == 0
     await connector.close()
 
 

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -38,11 +37,8 @@ NUMBER, TRUTH, NOTHING, TEXT, WHOLE = range(5)
 EXACT = 2**53  # whole numbers up to here are doubles
 STEPS = (1_000_000_000, 1_000_000, 1_000)
 _HEAD = b'{"count":'
-_fields = attrgetter(
-    "tag", "value", "unit", "source_time", "received_time",
-    "quality", "status", "source_key", "historical",
-)  # fmt: skip
 _KINDS = {float: NUMBER, bool: TRUTH, type(None): NOTHING, str: TEXT, int: WHOLE}
+_PLAIN = frozenset({int, bool})
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Ints = npt.NDArray[np.int64]
@@ -81,26 +77,25 @@ class Columns:
         ValueError, TypeError, OverflowError
             Where a sample has something that no column can hold.
         """
-        tag, value, unit, time, received, quality, status, key, historical = zip(
-            *map(_fields, samples), strict=True
-        )
-        tags = {name: number for number, name in enumerate(dict.fromkeys(tag))}
-        units = {name: number for number, name in enumerate(dict.fromkeys(unit))}
-        numbers, types, texts = _values(value)
+        # a list for each field takes a quarter of the time of a tuple for each sample
+        tags, tag = _numbered([sample.tag for sample in samples])
+        units, unit = _numbered([sample.unit for sample in samples])
+        numbers, types, texts = _values([sample.value for sample in samples])
+        keys = [sample.source_key for sample in samples]
         return cls(
-            list(tags),
-            list(units),
-            np.fromiter(map(tags.__getitem__, tag), np.int64, len(tag)),
-            np.fromiter(map(units.__getitem__, unit), np.int64, len(tag)),
+            tags,
+            units,
+            tag,
+            unit,
             numbers,
             types,
             texts,
-            _whole(time),
-            _whole(received),
-            _whole(quality),
-            _whole(status),
-            np.array(historical, dtype=bool).astype(np.int64),
-            key[0] if len(set(key)) == 1 else list(key),
+            _whole([sample.source_time for sample in samples]),
+            _whole([sample.received_time for sample in samples]),
+            _whole([sample.quality for sample in samples]),
+            _whole([sample.status for sample in samples]),
+            np.array([sample.historical for sample in samples], dtype=bool).astype(np.int64),
+            keys[0] if len(set(keys)) == 1 else keys,
         )
 
     def samples(self) -> list[Sample]:
@@ -192,10 +187,16 @@ def _values(
     return np.array(numbers, dtype=np.float64), types, texts
 
 
+def _numbered(names: Sequence[str]) -> tuple[list[str], Ints]:
+    """The different names in the order in which they come, and the position of each there."""
+    positions = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return list(positions), np.fromiter(map(positions.__getitem__, names), np.int64, len(names))
+
+
 def _whole(values: Sequence[int]) -> Ints:
-    if any(type(value) not in (int, bool) for value in {type(v): v for v in values}.values()):
+    if not _PLAIN.issuperset(map(type, values)):
         values = [int(value) for value in values]
-    return np.array(values, dtype=np.int64)
+    return np.fromiter(values, np.int64, len(values))
 
 
 def _sums(texts: Sequence[str]) -> Ints:

@@ -6,6 +6,8 @@ import json
 import math
 import random
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -132,6 +134,28 @@ def cut(store, which="galenic"):
             connection.execute(
                 "SELECT pg_terminate_backend(%s, 5000)", (idle.raw.info.backend_pid,)
             )
+
+
+def test_a_writer_killed_in_a_long_statement_does_not_keep_the_site(tmp_path, site, postgres):
+    if site._writer.raw.info.server_version < 140_000:
+        pytest.skip("servers before PostgreSQL 14 do not look whether a client is there")
+    site.close()
+    code = (
+        "import sys\nfrom galenic.records import open_site\n"
+        "store = open_site(sys.argv[1])\nprint('open', flush=True)\n"
+        "store._writer.execute('SELECT pg_sleep(60)')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "pg")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "open\n"
+        with psycopg.connect(Address.of(postgres).target) as other:
+            asked = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+            while other.execute(asked).fetchone()[0] == 0:
+                other.rollback()
+        child.kill()
+
+    with open_site(tmp_path / "pg") as again:
+        assert not again.readonly
 
 
 def test_a_lost_connection_loses_the_open_transaction_only_and_it_recovers_alone(site):

@@ -98,6 +98,16 @@ def _sync(path: Path, flags: int) -> None:
 
 
 @contextmanager
+def given_back(path: Path) -> Iterator[None]:
+    """Remove a file that is not registered yet where its making fails: a full volume gets room."""
+    try:
+        yield
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def storage_errors(where: Path) -> Iterator[None]:
     """Turn errors of SQLite and of the file system into StorageError with a hint."""
     try:

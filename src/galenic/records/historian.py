@@ -19,7 +19,7 @@ import numpy as np
 from galenic.errors import DataError, StorageError
 from galenic.packs import NUMBER, TEXT, TRUTH, WHOLE, Columns
 from galenic.records.codec import restore
-from galenic.records.files import file_hash, sync_file, sync_folder
+from galenic.records.files import file_hash, given_back, sync_file, sync_folder
 from galenic.records.sql import Connection
 from galenic.records.store import Segment
 from galenic.signals import Sample, quick_sample
@@ -324,17 +324,16 @@ def write_segment(
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
     count, low, high, last = 0, NEVER, -NEVER, 0
-    try:
-        with pq.ParquetWriter(temporary, arrow_schema(), **parquet_options()) as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=ROW_GROUP)
-                times = pc.min_max(table.column("time")).as_py()
-                low, high = min(low, times["min"]), max(high, times["max"])
-                last = max(last, pc.max(table.column("sequence")).as_py())
-                count += table.num_rows
-    except OSError:
-        temporary.unlink(missing_ok=True)  # a full volume gets its room back
-        raise
+    with (
+        given_back(temporary),
+        pq.ParquetWriter(temporary, arrow_schema(), **parquet_options()) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+            times = pc.min_max(table.column("time")).as_py()
+            low, high = min(low, times["min"]), max(high, times["max"])
+            last = max(last, pc.max(table.column("sequence")).as_py())
+            count += table.num_rows
     step("written")
     sync_file(temporary)
     step("synced")

@@ -9,10 +9,11 @@ anew from its samples. The files are made from segments and can be made from the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galenic.records.files import file_hash, sync_file, sync_folder
+from galenic.records.files import file_hash, given_back, sync_file, sync_folder
 from galenic.records.historian import FOLDER as SEGMENTS
 from galenic.records.historian import tag_chunks
 from galenic.records.store import Segment
@@ -125,14 +126,16 @@ def write_minutes(folder: Path, segment: Segment) -> str:
     rows = f"read_parquet('{folder / SEGMENTS / segment.name}')"
     some = f"(SELECT * FROM {rows} WHERE tag >= $low AND tag <= $high)"
     text = f"WITH {SPANS.format(rows=some)} SELECT * FROM spans ORDER BY tag, minute"
-    writer = None
-    with duckdb.connect(":memory:", config={"memory_limit": "2GB"}) as duck:
+    duck = duckdb.connect(":memory:", config={"memory_limit": "2GB"})
+    with given_back(temporary), duck, ExitStack() as stack:
+        writer = None
         for low, high in tag_chunks(duck, rows):
             table = duck.sql(text, params={"low": low, "high": high}).to_arrow_table()
-            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer = writer or stack.enter_context(
+                pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            )
             writer.write_table(table, row_group_size=GROUP)
-    assert writer is not None, "a segment has rows"
-    writer.close()
+        assert writer is not None, "a segment has rows"
     sync_file(temporary)
     digest = file_hash(temporary)
     temporary.replace(target)

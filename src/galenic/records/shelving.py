@@ -8,7 +8,7 @@ lawful deletion from a loss, and the proof of what was there remains.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from galenic.clock import to_iso
 from galenic.errors import StorageError
 from galenic.records import historian, minutes, volumes
-from galenic.records.files import file_hash, storage_errors, sync_file, sync_folder
+from galenic.records.files import (
+    file_hash,
+    given_back,
+    storage_errors,
+    sync_file,
+    sync_folder,
+)
 from galenic.records.historian import FOLDER
 from galenic.records.holds import Hold, holds
 from galenic.records.ledger import COMPACT, DISPOSE
@@ -84,7 +90,8 @@ def compact(
                     where=str(store.folder),
                     hint="nothing was changed; run verify",
                 )
-            made = minutes.write_minutes(store.folder, new)
+            with given_back(store.folder / FOLDER / new.name):
+                made = minutes.write_minutes(store.folder, new)
         detail = {**_facts(new), "minutes": made, "replaces": [_named(one) for one in small]}
         with store.transaction() as transaction:
             _replace(transaction.connection, small, new)
@@ -286,28 +293,14 @@ def _tags(duck: duckdb.DuckDBPyConnection) -> list[tuple[str, int]]:
 
 def _merged(folder: Path, segments: Sequence[Segment], which: str, step: Step) -> Segment | None:
     """One durable file of the rows of segments, by tag, time and arrival; compared with them."""
-    import pyarrow.parquet as pq
-
     temporary = folder / FOLDER / "merging.tmp"
-    count, writer = 0, None  # the file is begun with the first rows
     total = f"SELECT count(*), coalesce(sum({ROW}::HUGEINT), 0)::VARCHAR"
     times = ", min(time), max(time) + 1, max(sequence)"
     with _duck(folder, segments) as duck:
-        for low, high in historian.tag_chunks(duck, "source"):
-            table = duck.sql(
-                "SELECT * REPLACE (CAST(tag AS VARCHAR) AS tag) FROM source "
-                f"WHERE tag >= $1 AND tag <= $2 AND {which} ORDER BY tag, time, sequence",
-                params=[low, high],
-            ).to_arrow_table()
-            if table.num_rows:
-                writer = writer or pq.ParquetWriter(
-                    temporary, table.schema, **historian.parquet_options()
-                )
-                writer.write_table(table, row_group_size=GROUP)
-                count += table.num_rows
-        if writer is None:
+        with given_back(temporary):
+            count = _write_merged(duck, temporary, which)
+        if not count:
             return None
-        writer.close()
         step("written")
         sync_file(temporary)
         before = duck.execute(f"{total} FROM source WHERE {which}").fetchone()
@@ -328,6 +321,27 @@ def _merged(folder: Path, segments: Sequence[Segment], which: str, step: Step) -
     step("renamed")
     sync_folder(folder / FOLDER)
     return Segment(name, start, stop, count, last, size, digest)
+
+
+def _write_merged(duck: duckdb.DuckDBPyConnection, path: Path, which: str) -> int:
+    """Write rows of ``source``, some tags at a time; how many. The first ones begin the file."""
+    import pyarrow.parquet as pq
+
+    count, writer = 0, None
+    with ExitStack() as stack:
+        for low, high in historian.tag_chunks(duck, "source"):
+            table = duck.sql(
+                "SELECT * REPLACE (CAST(tag AS VARCHAR) AS tag) FROM source "
+                f"WHERE tag >= $1 AND tag <= $2 AND {which} ORDER BY tag, time, sequence",
+                params=[low, high],
+            ).to_arrow_table()
+            if table.num_rows:
+                writer = writer or stack.enter_context(
+                    pq.ParquetWriter(path, table.schema, **historian.parquet_options())
+                )
+                writer.write_table(table, row_group_size=GROUP)
+                count += table.num_rows
+    return count
 
 
 def _replace(connection: Connection, old: Sequence[Segment], new: Segment | None) -> None:

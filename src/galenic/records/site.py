@@ -20,7 +20,7 @@ from galenic.errors import DataError, StorageError
 from galenic.identity import content_hash
 from galenic.records import artefacts, historian, journal, merkle, minutes, schema, tree, volumes
 from galenic.records.codec import restore
-from galenic.records.files import storage_errors
+from galenic.records.files import given_back, storage_errors
 from galenic.records.ledger import GENESIS, KEY, SEAL, Entry, Head
 from galenic.records.query import History
 from galenic.records.signing import (
@@ -405,7 +405,8 @@ class SiteStore(ABC):
                 return None
             with storage_errors(self.folder):
                 segment = historian.write_segment(self.folder, [table], step)
-                made = minutes.write_minutes(self.folder, segment)
+                with given_back(self.folder / historian.FOLDER / segment.name):
+                    made = minutes.write_minutes(self.folder, segment)
                 step("minutes written")
             detail = {key: value for key, value in vars(segment).items() if key != "name"}
             detail["minutes"] = made

@@ -21,7 +21,7 @@ from typing import Any
 from galenic.errors import StorageError
 from galenic.identity import content_hash
 from galenic.records import journal
-from galenic.records.files import sync_file, sync_folder
+from galenic.records.files import given_back, sync_file, sync_folder
 from galenic.records.ledger import DISPOSE, VOLUME, Entry
 from galenic.records.sql import Connection
 from galenic.signals import Record
@@ -95,13 +95,16 @@ def write_volume(
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
     temporary = target / "sealing.tmp"
-    with pq.ParquetWriter(
-        temporary,
-        _schema(),
-        compression="zstd",
-        use_dictionary=["kind"],
-        column_encoding={"offset": "DELTA_BINARY_PACKED", "received": "DELTA_BINARY_PACKED"},
-    ) as writer:
+    with (
+        given_back(temporary),
+        pq.ParquetWriter(
+            temporary,
+            _schema(),
+            compression="zstd",
+            use_dictionary=["kind"],
+            column_encoding={"offset": "DELTA_BINARY_PACKED", "received": "DELTA_BINARY_PACKED"},
+        ) as writer,
+    ):
         for group in _groups(rows):
             writer.write_table(_table(group), row_group_size=GROUP)
     step("written")

@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from galenic.errors import StorageError
 from galenic.records import open_site
 from galenic.records.files import WriterLock, storage_error
+from galenic.records.shelving import compact
 from galenic.signals import Record, Sample
 
 SECOND = 10**9
@@ -56,6 +59,69 @@ def test_a_full_disk_while_sealing_keeps_the_rows(site):
 
     assert 100 == site.history("T", 0, 10**15).num_rows
     assert 50 == site.seal(50 * SECOND, 1).rows
+
+
+class FullFile:
+    """A file that takes its first bytes, and then has no room left."""
+
+    def __init__(self, *args, **kwargs):
+        self.path = Path(args[0])
+        self.path.write_bytes(b"begun")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def write_table(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def files(site):
+    places = (site.folder / name for name in ("segments", "minutes", "journal"))
+    return sorted(path.name for place in places for path in place.glob("*"))
+
+
+@pytest.mark.parametrize("full", ["sealing.tmp", "minutes.tmp"])
+def test_a_volume_that_is_full_while_sealing_gets_its_room_back(site, monkeypatch, full):
+    write(site, 0)
+    real = pyarrow.parquet.ParquetWriter
+
+    def writer(path, *args, **kwargs):
+        return (FullFile if Path(path).name == full else real)(path, *args, **kwargs)
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetWriter", writer)
+    with pytest.raises(StorageError, match="no room left"):
+        site.seal(50 * SECOND, 1)
+    if full == "sealing.tmp":
+        with pytest.raises(StorageError, match="no room left"):
+            site.seal_journal(10**15, 1, 50)
+
+    assert files(site) == []
+    monkeypatch.undo()
+    assert 50 == site.seal(50 * SECOND, 1).rows
+
+
+def test_a_volume_that_is_full_while_putting_segments_together_gets_its_room_back(
+    site, monkeypatch
+):
+    for first in (0, 100):
+        write(site, first)
+        site.seal(10**15, 1)
+    before, real = files(site), pyarrow.parquet.ParquetWriter
+
+    def writer(path, *args, **kwargs):
+        is_full = Path(path).name == "minutes.tmp"
+        return (FullFile if is_full else real)(path, *args, **kwargs)
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetWriter", writer)
+    with pytest.raises(StorageError, match="no room left"):
+        compact(site, 10**15, 2)
+
+    assert files(site) == before
+    monkeypatch.undo()
+    assert 200 == compact(site, 10**15, 2).rows
 
 
 def test_a_read_only_file_is_said(site):

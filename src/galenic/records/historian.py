@@ -95,14 +95,27 @@ def value_of(number: float | None, text: str | None, kind: str) -> float | bool 
     return {"none": None, "text": text, "bool": bool(number)}[kind]
 
 
-def samples_of(rows: Iterable[Row], names: Mapping[int, str]) -> Iterator[Sample]:
-    """The samples in rows of `COLUMNS`, one by one: pages ask for thousands of rows."""
-    for tag, time, received, number, text, kind, quality, status, unit, key in rows:
-        is_number = kind == "number" and number is not None
-        value = number if is_number else value_of(number, text, kind)
-        yield quick_sample(
-            names[tag], value, names[unit], time, received, quality, status, key or ""
-        )
+def samples_of(
+    rows: Iterable[Row], names: Mapping[int, str], made: dict[int, tuple[Row, Sample]]
+) -> dict[str, Sample]:
+    """The samples in rows of `COLUMNS` by tag: pages ask for thousands, most of them as before.
+
+    ``made`` has what was made of the rows of earlier questions by tag, and gets what is new.
+    """
+    found = {}
+    for row in rows:
+        known = made.get(row[0])
+        if known is None or known[0] != row:
+            known = made[row[0]] = row, _sample_of(row, names)
+        found[names[row[0]]] = known[1]
+    return found
+
+
+def _sample_of(row: Row, names: Mapping[int, str]) -> Sample:
+    tag, time, received, number, text, kind, quality, status, unit, key = row
+    is_number = kind == "number" and number is not None
+    value = number if is_number else value_of(number, text, kind)
+    return quick_sample(names[tag], value, names[unit], time, received, quality, status, key or "")
 
 
 def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:

@@ -72,6 +72,7 @@ class SiteStore(ABC):
         self._sealing = threading.Lock()
         self._volumes = volumes.Volumes(folder)
         self._history = History(folder, self._reading, self._row)
+        self._made: dict[int, tuple[historian.Row, Sample]] = {}
         self._closed = False
         self._is_open = False
         self._is_closing = False
@@ -344,7 +345,7 @@ class SiteStore(ABC):
             packed = self._history.unsettled(connection)
             names = self._history.names(connection)
             rows = historian.latest_rows(connection, wanted)
-            samples = {sample.tag: sample for sample in historian.samples_of(rows, names)}
+            samples = historian.samples_of(rows, names, self._made)
         if wanted is not None:
             samples = {tag: sample for tag, sample in samples.items() if tag in wanted}
         for sample in historian.newest_samples(packed):

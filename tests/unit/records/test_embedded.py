@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
 from galenic.errors import DataError, StorageError
 from galenic.records import Checkpoint, open_site
 from galenic.records.codec import encode
-from galenic.signals import Computed, Record, Sample, Tick
+from galenic.signals import Computed, Correction, Record, Sample, Tick
 
 SECOND = 10**9
 
@@ -85,6 +86,31 @@ def test_a_late_sample_does_not_become_the_latest(site):
 
     assert {"a": sample(5), "b": sample(2, "b", value=False)} == site.latest()
     assert {"b"} == set(site.latest(["b", "missing"]))
+
+
+def test_latest_values_follow_every_change_of_a_row(site):
+    """Also where only one of its fields is another one than at the last question."""
+    first = sample(5, value=1.0, quality=0)
+    changes = [
+        {},
+        {"value": 2.0},
+        {"value": True},
+        {"value": "2.0"},
+        {"value": math.nan},
+        {"received_time": 6},
+        {"quality": 1},
+        {"status": 7},
+        {"unit": "g"},
+        {"source_key": "k"},
+    ]
+    for change in changes:
+        with site.transaction() as tx:
+            tx.latest([replace(first, **change)])
+        assert repr({"a": replace(first, **change)}) == repr(site.latest())
+    with site.transaction() as tx:
+        tx.correct(Correction("k", 4.0, "kg", 9, "ann", "typo"), "a", 5 * SECOND)
+
+    assert (4.0, 9) == (site.latest()["a"].value, site.latest()["a"].received_time)
 
 
 def test_documents_are_set_listed_and_removed(site):

@@ -30,6 +30,9 @@ from galenic.twin.twin import Twin
 
 RETRY = 1.0
 FULL = 500_000  # samples in packs, after which they are sealed whatever their age
+REPLAYED = 200_000
+"""Events taken in by twins since their last checkpoint, after which there is one whatever its age:
+all of them are folded again at the next start."""
 Outcomes = list[tuple[Item, str, list[Effect]]]
 
 
@@ -62,6 +65,7 @@ class Keeper:
         self._problems = problems
         self._owns_store = store is None
         self._unsealed = 0
+        self._unsaved = 0
         self._disk = Pool(1, "galenic-disk")
         self._shelf = Pool(1, "galenic-shelf")
 
@@ -155,6 +159,7 @@ class Keeper:
 
     async def save(self, twin: Twin, fold: Pool, reason: str) -> None:
         """A checkpoint of a twin at its journal position."""
+        self._unsaved = 0
         point, belief = await fold.run(partial(self._point, twin))
         await self._durably(partial(self._save, point, belief, reason))
 
@@ -184,6 +189,11 @@ class Keeper:
         """Whether so much was taken since the last seal that reading it would become slow."""
         return self._unsealed >= FULL
 
+    @property
+    def owes_checkpoint(self) -> bool:
+        """Whether so much was taken in since the last one that a start would take long."""
+        return self._unsaved >= REPLAYED
+
     async def _durably(self, work: Callable[[], None], pool: Pool | None = None) -> None:
         while True:
             try:
@@ -207,6 +217,7 @@ class Keeper:
                     mine.setdefault(id, []).append(offset)
             for id, rows in mine.items():
                 self.decisions[id].position = tx.applied(id, rows, now)
+                self._unsaved += len(rows)
             for item in items:
                 if item.said is not None:
                     for id in targets(item):

@@ -455,7 +455,7 @@ class Runner:
             (self.problems.tell("speed", words) if behind else self.problems.solved("speed"))
         for id in [*self.twins, *self.fleets.watched(now)]:
             await self._publishing.twin(id, now)
-        if self._due.is_due("save", now, SAVE_EVERY):
+        if self._due.is_due("save", now, SAVE_EVERY) or self._keeper.owes_checkpoint:
             await self._save("checkpoint")
         if self._due.is_due("quality", now, QUALITY_EVERY):
             await self._keep_quality()

@@ -167,6 +167,24 @@ async def test_after_a_restart_the_twin_goes_on_where_it_was(day):
         assert replay(store, day.project)[0].differences == []
 
 
+async def test_many_events_are_checkpointed_before_their_time(tmp_path, monkeypatch):
+    """What a start has to fold again is bounded by events, however fast they come."""
+    monkeypatch.setattr("galenic.twin.keeper.REPLAYED", 30)
+    bench = Bench(tmp_path / "site", watched_tank())
+    await bench.runner.start()
+    kept = None
+    with open_site(tmp_path / "site", readonly=True) as store:
+        for seconds in range(10, 280, 10):  # at 300 s there is one anyway
+            await bench.until(seconds)
+            kept = store.checkpoint("tank-1")
+            if kept is not None:
+                break
+    await bench.runner.stop()
+
+    assert kept is not None
+    assert kept.position > 0
+
+
 async def test_a_stop_between_journal_and_twin_leaves_them_in_step(tmp_path, monkeypatch):
     """What is journalled and not applied yet is applied after the restart, and replays."""
     monkeypatch.setattr(runner_module, "LAST", 0.1)

@@ -111,6 +111,15 @@ def _remember(twin: Twin, channel: Channel, reading: Reading, sample: Sample) ->
         twin.latest[sample.tag] = Latest(reading.time, value, uncertain)
 
 
+def is_folded(twin: Twin, tag: str) -> bool:
+    """Whether something of this tag can change the belief, the genealogy or the alarms.
+
+    What is no tag is the target of an action.
+    """
+    channel = twin.channels.get(tag)
+    return channel is None or _folded(twin, channel)
+
+
 def _folded(twin: Twin, channel: Channel) -> bool:
     """Whether samples of this tag say anything to the belief, the genealogy or the alarms."""
     rules, alarming = twin.definition.genealogy, twin.mechanics.alarming

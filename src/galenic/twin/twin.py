@@ -27,7 +27,7 @@ from galenic.signals import (
     Tick,
     Write,
 )
-from galenic.twin import acting, annunciate, commands, intake, look
+from galenic.twin import acting, annunciate, commands, intake, look, remembered
 from galenic.twin.alarm.book import Alarming
 from galenic.twin.alarms import Alarms
 from galenic.twin.binding import Bypass, entries
@@ -44,7 +44,7 @@ from galenic.twin.health import LOST, Health, Seen, assess
 from galenic.twin.level import Level, Levels
 from galenic.twin.memory import Counters, Latest
 
-MANY_KEYS = 50_000
+NOTHING = Counters()
 
 
 class Twin:
@@ -172,7 +172,7 @@ class Twin:
         annunciate.prepare(self)
         state = self.fold.state
         self.fold.prune()
-        self._forget(before)
+        effects += remembered.forget(self, before)
         effects += self._checked_health(state.monitor)
         effects += annunciate.tick(self)
         return effects + acting.tick(self)
@@ -271,18 +271,8 @@ class Twin:
         """Leave a sensor out of the belief and of the health for a while."""
         self.fold.bypass(bypass)
 
-    def _forget(self, before: int) -> None:
-        """Drop keys older than several times the lateness, once in each lateness: it takes time."""
-        span = nanoseconds(max(1.0, self.definition.fold.lateness))
-        if len(self._seen) < MANY_KEYS or self.now // span == before // span:
-            return
-        oldest = self.fold.horizon - nanoseconds(3 * self.definition.fold.lateness)
-        self._seen = {key: seen for key, seen in self._seen.items() if seen[0] > oldest}
-        self._amended = {key: a for key, a in self._amended.items() if a[0] > oldest}
-
     def _count(self, tag: str, what: str) -> None:
-        known = self.counters.get(tag, Counters())
-        self.counters[tag] = replace(known, **{what: getattr(known, what) + 1})
+        self.counters[tag] = self.counters.get(tag, NOTHING).counted(what)
 
     # --- looking -----------------------------------------------------------------------------
 

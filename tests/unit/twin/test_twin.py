@@ -155,7 +155,7 @@ def test_a_time_stamp_from_the_future_never_moves_the_watermark():
 
 
 def test_keys_of_samples_are_forgotten_after_some_latenesses(monkeypatch):
-    monkeypatch.setattr("galenic.twin.twin.MANY_KEYS", 10)
+    monkeypatch.setattr("galenic.twin.remembered.MANY_KEYS", 10)
     lateness = 5
     rules = replace(watched_tank().fold, lateness=float(lateness))
     twin = Twin(replace(watched_tank(), fold=rules), "t", start=T0, level=Level.SHADOW)
@@ -166,6 +166,73 @@ def test_keys_of_samples_are_forgotten_after_some_latenesses(monkeypatch):
         most = max(most, len(twin._seen))
 
     assert 4 * lateness <= most <= 5 * lateness + 1
+
+
+def crowd(monkeypatch, most, lateness=100.0, tags=3):
+    """A twin that may keep few keys, with tags that say nothing to the belief."""
+    monkeypatch.setattr("galenic.twin.remembered.MOST_KEYS", most)
+    plain = watched_tank()
+    bindings = (*plain.bindings, *(Binding(f"Load.T{i}", connection="plc") for i in range(tags)))
+    rules = replace(plain.fold, lateness=lateness)
+    return made(replace(plain, fold=rules, bindings=bindings))
+
+
+def turn(twin, t, tags=3):
+    """A second of a plant: one observation, some watched tags, a tick."""
+    samples = [sample("Tank.Out", t, 1.0 + t % 7 / 100)]
+    samples += [sample(f"Load.T{i}", t, float(t)) for i in range(tags)]
+    return [effect for event in (*samples, Tick(at(t))) for effect in twin.accept(event)]
+
+
+def test_keys_beyond_the_most_are_forgotten_with_an_alarm_and_the_belief_stays(monkeypatch):
+    twin, free = crowd(monkeypatch, 200), made(crowd(monkeypatch, 200).definition)
+    told = []
+    for t in range(1, 101):
+        told += [e for e in turn(twin, t) if getattr(e, "key", "") == "keys:tank-1"]
+        assert len(twin._seen) <= 200 + 4 * 10  # looked at every ten seconds
+    for t in range(1, 101):
+        turn(free, t)
+    before = twin.belief.identity
+
+    twin.accept(sample("Tank.Out", 5, 1.05))  # within the lateness: still known
+    twin.accept(sample("Load.T0", 5, 5.0))
+
+    assert "older than" in told[0].text
+    assert "count as new" in told[0].text
+    assert twin.counters["Tank.Out"].duplicates == 1
+    assert twin.counters["Load.T0"].duplicates == 0
+    assert twin.belief.identity == before == free.belief.identity
+
+
+def test_keys_that_the_belief_needs_are_kept_beyond_the_most(monkeypatch):
+    twin = crowd(monkeypatch, 20, tags=0)
+    told = []
+    for t in range(1, 41):
+        told += [e for e in turn(twin, t, tags=0) if getattr(e, "key", "") == "keys:tank-1"]
+
+    assert len(twin._seen) == 40
+    assert "are kept" in told[0].text
+
+
+def test_crowded_keys_go_with_the_late_ones_first_and_the_alarm_ends(monkeypatch):
+    twin = crowd(monkeypatch, 60, lateness=10.0)
+    told = []
+    for t in range(1, 61):
+        told += [e for e in turn(twin, t) if getattr(e, "key", "") == "keys:tank-1"]
+    assert [a.active for a in twin.alarms.standing() if a.key == "keys:tank-1"] == [True]
+    horizon = twin.fold.horizon
+    assert "told as late" in told[0].text
+    assert {tag for time, tag in twin._seen.values() if time > horizon} >= {"Tank.Out", "Load.T0"}
+
+    monkeypatch.setattr("galenic.twin.remembered.MANY_KEYS", 10)
+    again = restore(twin.definition, twin.snapshot())
+    for t in range(65, 200, 5):
+        for one in (twin, again):
+            one.accept(sample("Tank.Out", t, 1.0))
+            one.accept(Tick(at(t)))
+
+    assert list(again._seen) == list(twin._seen)
+    assert [a.active for a in twin.alarms.standing() if a.key == "keys:tank-1"] == [False]
 
 
 def test_a_clock_that_jumps_back_does_nothing_twice():

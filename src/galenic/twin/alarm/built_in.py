@@ -58,6 +58,12 @@ MEANINGS: dict[str, Meaning] = {
         "look at the time service of this machine",
         600.0,
     ),
+    "keys": Meaning(
+        "samples come faster than their keys can be kept for the lateness",
+        "old repeats are no longer known as such; the belief takes none of them twice",
+        "give the definition a shorter lateness, or read fewer tags or slower",
+        8 * 3600.0,
+    ),
     "integrity": Meaning(
         "one tag gave different values with one time stamp",
         "both are kept and count less",

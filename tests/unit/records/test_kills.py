@@ -26,7 +26,7 @@ def test_eight_kills_lose_nothing_and_do_nothing_twice(kills, tmp_path):
     assert found["faults"] == []
     assert sum(found["while"].values()) == 8
     assert found["acknowledged samples"] >= 8 * kills.BATCH
-    assert found["longest opening, s"] < 5.0
+    assert max(found["longest opening, s"].values()) < 5.0
 
 
 def test_the_driver_sees_what_was_lost_or_doubled(kills, tmp_path):

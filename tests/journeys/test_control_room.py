@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.unit.connect.epcis import examples as epcis
 
 CHROMIUM = Path("/usr/bin/chromium")
 PASSWORD = "correct horse battery"
@@ -32,10 +33,11 @@ from galenic.clock import SystemClock
 from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.people import People
+from galenic.stages.supply.repository import repository_of
 from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
-from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
+from galenic.twin.project import ConnectionSpec, FleetSpec, Project, Site, TwinSpec
 from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
 
@@ -50,9 +52,11 @@ async def main(folder, port, password):
     project = Project(
         Site("First light", folder), (ConnectionSpec("plc", "memory"),),
         (TwinSpec("tank-1", definition, {}, Level.SHADOW),),
+        fleets=(FleetSpec("vials", definition, rows={f"v{n}": {} for n in range(60)}),),
     )
     store = open_site(folder, name="First light", clock=clock)
     people = People(store)
+    repository_of(store, clock).capture(Path(sys.argv[4]).read_bytes(), "ann")
     people.add("ann", password, ("engineer", "quality"), by="test", reason="test")
     runner = Runner(project, store=store, connectors={"plc": plant}, workers=InlineWorkers())
     await runner.start()
@@ -84,7 +88,14 @@ def address(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    line = [sys.executable, "server.py", str(folder / "site"), str(port), PASSWORD]
+    events = folder / "events.json"
+    told = (
+        epcis.commissioned(1, 2),
+        epcis.packed(1, 2),
+        *(epcis.moved("shipping", n) for n in (3, 4)),
+    )
+    events.write_bytes(epcis.document(*told))
+    line = [sys.executable, "server.py", str(folder / "site"), str(port), PASSWORD, str(events)]
     with subprocess.Popen(line, cwd=folder, env=environment) as server:
         address = f"http://127.0.0.1:{port}"
         try:
@@ -363,8 +374,9 @@ def test_what_is_on_the_pages_can_be_read_reached_and_named(browser, address, th
     """Contrast of WCAG 2.1 AA as drawn; nothing that only a mouse could use; names for all."""
     browser.run(f"localStorage.setItem('galenic-theme', '{theme}')")
     found = {}
-    for path in ("/", "/twin/tank-1", "/services", "/alarms", "/alarms/history",
-                 "/alarms/performance", "/records", "/data", "/settings"):  # fmt: skip
+    for path in ("/", "/twin/tank-1", "/services", "/alarms", "/alarms/history", "/fleets",
+                 "/alarms/performance", "/records", "/data", "/settings", "/requests",
+                 "/goods", "/goods?text=1", f"/goods?thing={epcis.PALLET}"):  # fmt: skip
         browser.goto(address + path)
         wait(lambda: browser.run("document.querySelector('main h1') !== null"), 30, path)
         wait(lambda: browser.run("document.getAnimations().length === 0"), 30, "the colours")

@@ -92,7 +92,7 @@ def test_the_story_of_a_thing_is_that_of_all_goods(events, parts, wrong):
         for n in range(parts + 1):
             repository.capture(document(*events[n :: parts + 1]), "Ann")
             repository.state()
-        stories = {canonical(t): repository.story(t) for t in THINGS}
+        stories = {canonical(t): repository.story(t).state for t in THINGS}
         carried = repository.state()
         store.close()
 
@@ -202,7 +202,7 @@ def test_an_index_that_is_damaged_lost_or_of_other_records_is_made_anew(site, st
     assert len(empty) == 0
     assert not empty.find(PALLET, 9)
     empty.capture(document(moved("shipping", 2, thing=ITEM.format(9))), "Ann")
-    assert [r.event.bizStep for r in empty.history(ITEM.format(9), 9)[0]] == ["shipping"]
+    assert [r.event.bizStep for r, _ in empty.story(ITEM.format(9)).events] == ["shipping"]
     other.close()
 
 
@@ -214,4 +214,23 @@ def test_where_nothing_can_be_written_the_index_is_in_memory(site, store, reposi
 
     again = Repository(store, Clock())
 
-    assert lot_and_expiry(again.story(ITEM.format(1)), ITEM.format(1))[0] == "L7"
+    assert lot_and_expiry(again.story(ITEM.format(1)).state, ITEM.format(1))[0] == "L7"
+
+
+def test_the_story_of_a_thing_has_what_happened_to_what_it_was_in_while_it_was_there(repository):
+    outer = THINGS[3]
+    container = joined(3, "AggregationEvent", "ADD", outer, [PALLET])
+    events = [
+        commissioned(1), moved("storing", 1, PLANT), packed(1, minute=2),
+        container,
+        moved("shipping", 4, "", outer), moved("receiving", 5, DEPOT, outer),
+        packed(1, minute=6, action="DELETE"), moved("shipping", 7),
+    ]  # fmt: skip
+    repository.capture(document(*events), "Ann")
+
+    told = [(r.event.bizStep, outer) for r, outer in repository.story(ITEM.format(1)).events]
+
+    assert told == [
+        ("commissioning", ""), ("packing", ""), (None, canonical(PALLET)),
+        ("shipping", canonical(outer)), ("receiving", canonical(outer)), ("unpacking", ""),
+    ]  # fmt: skip

@@ -25,6 +25,7 @@ PLACES = (
     ("/services", "Services", "s"),
     ("/models", "Models", "m"),
     ("/fleets", "Fleets", "f"),
+    ("/goods", "Goods", "g"),
     ("/alarms", "Alarms", "a"),
     ("/records", "Records", "r"),
     ("/data", "Data", "d"),
@@ -48,7 +49,6 @@ HEAD = (
 KEYS = (
     ("/", "search"),
     ("g t", "first twin"),
-    *((f"g {key}", word) for _, word, key in PLACES),
     ("↑ ↓", "move in a list"),
     ("Enter", "open"),
     ("Esc", "close"),
@@ -160,7 +160,7 @@ def frame(room: Room, who: Caller, title: str, place: str = "", wide: str = "") 
     ui.colors(primary="var(--accent)")
     page = Page(room, who, context.client.request.cookies.get("galenic-sign-in", ""))
     _top_bar(page, place)
-    html(_help())
+    html(_help(room))
     with ui.element("main").classes("page " + wide).props(f'aria-label="{escape(title)}"'):
         yield page
     page.sent.update(page.present())
@@ -191,9 +191,9 @@ def html(text: str, tag: str = "div") -> ui.html:
 def _top_bar(page: Page, place: str) -> None:
     room = page.room
     links = "".join(
-        f'<a href="{path}"{" aria-current=page" if _is_here(path, place) else ""}>{word}</a>'
-        for path, word, _ in PLACES
-        if path != "/fleets" or room.fleets
+        f'<a href="{path}" data-key="{key}"'
+        f"{' aria-current=page' if _is_here(path, place) else ''}>{word}</a>"
+        for path, word, key in room.places(PLACES)
     )
     first = next(iter(room.twins(page.who)), "")
     first_twin = f' data-first-twin="/twin/{escape(first)}"' if first else ""
@@ -276,9 +276,11 @@ def _problems(page: Page) -> str:
     return "".join(rows)
 
 
-def _help() -> str:
+def _help(room: Room) -> str:
+    places = [(f"g {key}", word) for _, word, key in room.places(PLACES)]
     rows = "".join(
-        f"<tr><td><kbd>{escape(keys)}</kbd></td><td>{escape(what)}</td></tr>" for keys, what in KEYS
+        f"<tr><td><kbd>{escape(keys)}</kbd></td><td>{escape(what)}</td></tr>"
+        for keys, what in (*KEYS[:2], *places, *KEYS[2:])
     )
     return (
         '<dialog id="help" aria-label="Help"><h2>How to read this</h2>'

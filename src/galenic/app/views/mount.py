@@ -70,6 +70,7 @@ def _pages(room: Room) -> None:
         data,
         estimates_tab,  # noqa: F401
         fleets,
+        goods,
         model_tab,  # noqa: F401
         models,
         overview,
@@ -123,6 +124,7 @@ def _pages(room: Room) -> None:
     place("/models", "Models", models.models_page)
     place("/models/{name}", "Model", models.model_page)
     place("/fleets", "Fleets", fleets.fleets_page, site=True)
+    place("/goods", "Goods", goods.goods_page, site=True)
     place("/alarms", "Alarms", alarms.alarms_page)
     place("/alarms/history", "Alarms history", alarm_history.history_page)
     place("/alarms/performance", "Alarms performance", alarm_figures.figures_page)

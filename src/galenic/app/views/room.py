@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,7 +14,9 @@ from galenic.app.permissions import Caller, visible
 from galenic.app.session import Session
 from galenic.app.signing import Desk
 from galenic.app.views.feed import Feed
+from galenic.stages.supply.repository import HEAD, NEXT
 
+Place = tuple[str, str, str]  # path, word, key
 TELLING = 30.0  # seconds that a command to a twin may take before the page goes on
 
 
@@ -56,6 +58,13 @@ class Room:
     def fleets(self) -> list[str]:
         """The names of the fleets."""
         return list(self.runner.fleets.fleets) if self.runner is not None else []
+
+    def places(self, places: Iterable[Place]) -> list[Place]:
+        """Those places at which this site has something: fleets and goods are not everywhere."""
+        empty = set() if self.fleets else {"/fleets"}
+        if self.store is None or not self.store.get(HEAD, NEXT):
+            empty.add("/goods")
+        return [place for place in places if place[0] not in empty]
 
     def alarms(self, who: Caller) -> list[tuple[str, dict[str, Any]]]:
         """All alarms that are not normal, with their twin, of the twins that somebody may see."""

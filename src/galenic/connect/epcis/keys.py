@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from galenic.errors import DataError
 
@@ -67,6 +67,33 @@ def canonical(uri: str) -> str:
         path = _of_link(uri)
         return f"{DOMAIN}{path}" if path else uri
     return uri
+
+
+NAMES = {
+    "00": "SSCC", "01": "GTIN", "10": "lot", "21": "serial", "235": "serial", "253": "document",
+    "254": "extension", "255": "coupon", "401": "consignment", "402": "shipment",
+    "414": "location", "417": "party", "8003": "returnable", "8004": "asset", "8006": "piece",
+    "8010": "component", "8011": "serial", "8017": "provider", "8018": "recipient",
+}  # fmt: skip
+"""Application identifiers in a word (GS1 General Specifications, section 3)."""
+
+
+def spoken(uri: str) -> str:
+    """A GS1 key as people say it; other URIs as they are.
+
+    Examples
+    --------
+    >>> spoken("urn:epc:id:sgtin:0614141.107346.2017")
+    'GTIN 10614141073464, serial 2017'
+    >>> spoken("urn:epc:id:sgln:4012345.00001.0"), spoken("urn:uuid:2d6b")
+    ('location 4012345000016', 'urn:uuid:2d6b')
+    """
+    name = canonical(uri)
+    if not name.startswith(f"{DOMAIN}/"):
+        return uri
+    steps = name.removeprefix(f"{DOMAIN}/").split("/")
+    pairs = zip(steps[::2], steps[1::2], strict=False)
+    return ", ".join(f"{NAMES[key]} {unquote(value)}" for key, value in pairs)
 
 
 def class_of(epc: str) -> str:

@@ -20,10 +20,13 @@ from galenic.connect.epcis.event import (
     TransformationEvent,
 )
 from galenic.connect.epcis.keys import canonical, class_of, lot_of
+from galenic.connect.epcis.uom import converted
+from galenic.errors import GalenicError
 
 LOTS = ("lotNumber", "lot", "batchNumber")
 EXPIRIES = ("itemExpirationDate", "expirationDate", "expiryDate")
 LEAVING = ("shipping", "departing")
+ITEM, COUNTS = "H87", (None, "C62", "EA", "H87", "NAR")
 MOST_FINDINGS = 10_000
 
 
@@ -32,7 +35,8 @@ class Thing:
     """What is known of one instance.
 
     ``location`` is its own; a thing in a parent is where the parent is (`State.location`).
-    ``began`` and ``ended`` are times [ns]; ``how`` says what ended it.
+    ``began`` and ``ended`` are times [ns]; ``how`` says what ended it. ``contents`` are amounts by
+    class, each in the unit (a common code) that ``units`` says.
     """
 
     epc: str
@@ -45,6 +49,7 @@ class Thing:
     parent: str = ""
     children: dict[str, None] = field(default_factory=dict)
     contents: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
     attached_to: str = ""
     attached: dict[str, None] = field(default_factory=dict)
     transactions: dict[str, str] = field(default_factory=dict)
@@ -70,12 +75,16 @@ class Finding:
 
 @dataclass
 class Making:
-    """One transformation: inputs and outputs with quantities (1 for an instance)."""
+    """One transformation: amounts of inputs and outputs (1 for an instance).
+
+    ``units`` has the unit (a common code) of each class; an instance has none.
+    """
 
     key: str
     time: int
     inputs: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 class State:
@@ -86,7 +95,9 @@ class State:
     things : dict of str to Thing
         By canonical EPC.
     stock : dict
-        Quantity by (class, location) of what is known by class only.
+        Amount by (class, location) of what is known by class only.
+    units : dict of str to str
+        The unit (a common code) of each class in ``stock``.
     makings : dict of str to Making
         Transformations by their id, or by that of their event.
     findings : list of Finding
@@ -97,19 +108,24 @@ class State:
         self.stock: dict[tuple[str, str], float] = {}
         self.makings: dict[str, Making] = {}
         self.findings: list[Finding] = []
+        self.units: dict[str, str] = {}
         self._totals: dict[str, float] = {}
         self._uses: dict[str, set[str]] = {}
         self._sources: dict[str, set[str]] = {}
 
+    def around(self, epc: str) -> list[str]:
+        """What a thing is in, innermost first."""
+        found = dict.fromkeys([canonical(epc)])
+        thing = self.things.get(canonical(epc))
+        while thing is not None and thing.parent and thing.parent not in found:
+            found[thing.parent] = None
+            thing = self.things.get(thing.parent)
+        return list(found)[1:]
+
     def location(self, epc: str) -> str:
         """Where a thing is: where the outermost thing is that it is in; empty when not known."""
-        things = self.things
-        thing = things.get(canonical(epc))
-        seen = set[str]()
-        while thing is not None and thing.parent and thing.epc not in seen:
-            seen.add(thing.epc)
-            thing = things.get(thing.parent, thing)
-        return thing.location if thing is not None else ""
+        outermost = self.things.get([canonical(epc), *self.around(epc)][-1])
+        return outermost.location if outermost is not None else ""
 
     def at(self, location: str, kind: str = "") -> list[str]:
         """The things that are at a location now, of one class where it is given."""
@@ -222,12 +238,28 @@ class State:
         """More or less of a class at the place of the event."""
         place = event.bizLocation or event.readPoint
         key = (canonical(quantity.epcClass), canonical(place.id) if place else "")
-        amount = sign * float(quantity.quantity or 0.0)
+        amount = sign * self._amount(event, name, self.units, quantity)
         self.stock[key] = self.stock.get(key, 0.0) + amount
         if amount > 0 or key[0] in self._totals:  # what came from outside was never counted in
             left = self._totals[key[0]] = self._totals.get(key[0], 0.0) + amount
             if left < 0:
                 self._find(event, name, key[0], f"{-left:g} more gone than came")
+
+    def _amount(self, event: Event, name: str, units: dict[str, str], quantity: Quantity) -> float:
+        """How much a quantity is in the unit that its class has here, the first that was told.
+
+        Nothing, and a finding, where one cannot be made of the other.
+        """
+        kind, value = canonical(quantity.epcClass), float(quantity.quantity or 0.0)
+        code = ITEM if quantity.uom in COUNTS else str(quantity.uom)
+        known = units.setdefault(kind, code)
+        if known == code:
+            return value
+        try:
+            return converted(value, code, known)
+        except GalenicError:
+            self._find(event, name, kind, f"{value:g} {code} of what is told in {known}")
+            return 0.0
 
     def _take_out(self, thing: Thing) -> None:
         parent = self.things.get(thing.parent)
@@ -250,7 +282,8 @@ class State:
             sign = 1.0 if event.action == "ADD" else -1.0
             for quantity in event.childQuantityList or ():
                 kind = canonical(quantity.epcClass)
-                left = parent.contents.get(kind, 0.0) + sign * float(quantity.quantity or 0.0)
+                amount = self._amount(event, name, parent.units, quantity)
+                left = parent.contents.get(kind, 0.0) + sign * amount
                 parent.contents[kind] = left
                 if left < 0:
                     self._find(event, name, parent.epc, f"{-left:g} more of {kind} out than in")
@@ -331,7 +364,9 @@ class State:
             making.inputs[thing.epc] = 1.0
         for quantity in event.inputQuantityList or ():
             self._move(event, name, quantity, -1.0)
-            _more(making.inputs, quantity)
+            kind = canonical(quantity.epcClass)
+            amount = self._amount(event, name, making.units, quantity)
+            making.inputs[kind] = making.inputs.get(kind, 0.0) + amount
         for epc in event.outputEPCList or ():
             thing = self._thing(epc)
             self._begin(event, name, thing, event.ilmd or {})
@@ -339,16 +374,13 @@ class State:
             making.outputs[thing.epc] = 1.0
         for quantity in event.outputQuantityList or ():
             self._move(event, name, quantity, 1.0)
-            _more(making.outputs, quantity)
+            kind = canonical(quantity.epcClass)
+            amount = self._amount(event, name, making.units, quantity)
+            making.outputs[kind] = making.outputs.get(kind, 0.0) + amount
         for one in making.inputs:
             self._uses.setdefault(one, set()).add(key)
         for one in making.outputs:
             self._sources.setdefault(one, set()).add(key)
-
-
-def _more(amounts: dict[str, float], quantity: Quantity) -> None:
-    kind = canonical(quantity.epcClass)
-    amounts[kind] = amounts.get(kind, 0.0) + float(quantity.quantity or 0.0)
 
 
 def _said(ilmd: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -51,6 +51,11 @@ def unit_of(code: str, where: str = "") -> str:
     return SPELLED.get(UNITS[code], UNITS[code])
 
 
+def said_as(code: str) -> str:
+    """A unit as people read it: that of the code, or the code where nobody here knows it."""
+    return SPELLED.get(UNITS[code], UNITS[code]) if code in UNITS else code
+
+
 def code_of(name: str, where: str = "") -> str:
     """The common code of a unit."""
     if name not in CODES:

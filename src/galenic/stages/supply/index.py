@@ -150,6 +150,10 @@ class Index:
         return [n for (n,) in self._all("SELECT name FROM names WHERE kind = ? ORDER BY name",
                                         (kind,))]  # fmt: skip
 
+    def has(self, kind: str, name: str) -> bool:
+        """Whether an event names something."""
+        return bool(self._ids([kind], [name]))
+
     def search(self, text: str, most: int) -> list[tuple[str, int]]:
         """Things and classes by the beginning of their name, or of its last part; events of each.
 

@@ -39,6 +39,8 @@ SOURCE = "epcis"
 LARGEST = 64 * 1024 * 1024  # bytes of a document
 MOST_EVENTS = 100_000
 PARSED = 10_000
+MOST_TOLD = 1000  # events of a class
+OF_CLASS = (CLASS, INPUT, OUTPUT)
 ONE = (THING, CLASS)  # a class stands for its instances and lots
 NARROW: dict[str, tuple[str, ...]] = {
     "MATCH_epc": ONE, "MATCH_anyEPC": ONE, "MATCH_parentID": ONE, "MATCH_inputEPC": ONE,
@@ -334,23 +336,19 @@ class Repository:
         self.catch_up()
         return self._whole.state()
 
-    def story(self, name: str) -> State:
-        """The state in which one thing is as in `state`, from the events that bear on it."""
-        self.catch_up()
-        return story.of_thing(self.index, self.read, name)
+    def story(self, name: str) -> story.Story:
+        """What became of one thing, of which all is as in `state`; the newest events of a class."""
+        until = self.catch_up()
+        if self.index.has(THING, canonical(name)):
+            return story.of_thing(self.index, self.read, name)
+        numbers = list(self.index.numbers(0, until, names=(OF_CLASS, [canonical(name)])))
+        newest = sorted(map(self.read, numbers[-MOST_TOLD:]), key=lambda r: (r.event.time, r.id))
+        return story.Story(State(), [(r, "") for r in newest])
 
     def lineage(self, name: str) -> State:
         """The state in which what a thing or lot was made of, and into, is as in `state`."""
         self.catch_up()
         return story.of_making(self.index, self.read, name)
-
-    def history(self, name: str, most: int) -> tuple[list[Recorded], bool]:
-        """The newest events that name a thing or lot, newest first, and whether there are more."""
-        until = self.catch_up()
-        kinds, names = (THING, CLASS, INPUT, OUTPUT), [canonical(name)]
-        numbers = list(self.index.numbers(0, until, names=(kinds, names)))
-        found = sorted(map(self.read, numbers), key=lambda r: (r.event.time, r.id), reverse=True)
-        return found[:most], len(found) > most
 
     def find(self, text: str, most: int) -> list[tuple[str, int]]:
         """Things and classes whose last part or whole name begins with a text; events of each."""

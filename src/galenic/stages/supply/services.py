@@ -126,7 +126,7 @@ def find(
 
 @service("Look at one thing", stage="supply", effect="read")
 def goods(thing: Epc, *, run: Run) -> Result:
-    """Where a thing is, in what, in what condition, what happened to it, what it was made of.
+    """Where a thing is, in what, in what condition; what happened to it, and to what it was in.
 
     Parameters
     ----------
@@ -136,9 +136,11 @@ def goods(thing: Epc, *, run: Run) -> Result:
     from galenic.clock import to_iso
     from galenic.connect.epcis.keys import canonical
     from galenic.connect.epcis.state import lot_and_expiry
+    from galenic.connect.epcis.uom import said_as
 
     repository, name = _repository(run), canonical(thing)
-    state, lineage = repository.story(name), repository.lineage(name)
+    story, lineage = repository.story(name), repository.lineage(name)
+    state = story.state
     known = state.things.get(name)
     origins, uses = lineage.origins(name), lineage.uses(name)
     if known is None and not origins and not uses:
@@ -156,23 +158,25 @@ def goods(thing: Epc, *, run: Run) -> Result:
             "began": Value(to_iso(known.began) if known.began is not None else ""),
             "ended": Value(ended), "seen": Value(to_iso(known.seen)), "event": Value(known.event),
         }  # fmt: skip
-    history, more = repository.history(name, MOST)
-    tables = [_events(history)]
+    tables = [_events(r for r, _ in story.events[: -MOST - 1 : -1])]
     if known is not None and known.children:
         tables.append(Table.of_rows("in it", ("thing",), [(one,) for one in known.children]))
     for title, makings in (("made of", origins), ("made into", uses)):
         rows = [
-            (to_iso(m.time), side, one, amount)
+            (to_iso(m.time), side, one, amount, said_as(m.units.get(one, "")))
             for m in makings
             for side, ends in (("input", m.inputs), ("output", m.outputs))
             for one, amount in ends.items()
         ]
         if rows:
-            tables.append(Table.of_rows(title, ("time", "side", "thing or lot", "amount"), rows))
+            tables.append(
+                Table.of_rows(title, ("time", "side", "thing or lot", "amount", "unit"), rows)
+            )
     found = [(to_iso(f.time), f.text, f.event) for f in state.findings if f.epc == name]
     if found:
         tables.append(Table.of_rows("contradictions", ("time", "what", "event"), found))
-    return Result(f"the newest {MOST} events" if more else "", values, tables)
+    more = f"the newest {MOST} events" if len(story.events) > MOST else ""
+    return Result(more, values, tables)
 
 
 @service("Count the things at a place", stage="supply", effect="read")
@@ -181,17 +185,22 @@ def whereabouts(place: Annotated[str, Help("Id of a location.")], *, run: Run) -
     from collections import Counter
 
     from galenic.connect.epcis.keys import canonical
+    from galenic.connect.epcis.uom import said_as
 
     state = _repository(run).state()
     here = state.at(place)
     kinds = Counter(state.things[epc].kind or "without class" for epc in here)
-    stock = [(kind, amount) for (kind, at), amount in state.stock.items() if at == canonical(place)]
+    stock = [
+        (kind, amount, said_as(state.units[kind]))
+        for (kind, at), amount in state.stock.items()
+        if at == canonical(place)
+    ]
     return Result(
         f"{len(here)} things",
         {"things": Value(len(here), "item")},
         [
             Table.of_rows("by class", ("class", "things"), sorted(kinds.items())),
-            Table.of_rows("by quantity", ("class", "quantity"), stock),
+            Table.of_rows("by quantity", ("class", "quantity", "unit"), stock),
         ],
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from galenic.connect.epcis.event import AggregationEvent, AssociationEvent, Event
 from galenic.connect.epcis.identity import event_hash
@@ -23,6 +24,7 @@ from galenic.stages.supply.index import (
     Index,
     Reader,
     classes_of,
+    things_of,
 )
 
 JOINING = (AggregationEvent, AssociationEvent)
@@ -64,8 +66,25 @@ class Whole:
             yield r
 
 
-def of_thing(index: Index, read: Reader, name: str) -> State:
-    """The state after all events that name a thing, anything it was in, or what was in it."""
+@dataclass(frozen=True)
+class Story:
+    """What became of one thing.
+
+    Attributes
+    ----------
+    state : State
+        As after all events, but only of this thing, and of where what it is in is.
+    events : list of (Recorded, str)
+        Those that name it, or what it was in at the time, in the order in which they happened;
+        beside the latter, what it was in.
+    """
+
+    state: State
+    events: list[tuple[Recorded, str]]
+
+
+def of_thing(index: Index, read: Reader, name: str) -> Story:
+    """From all events that name a thing, anything it was in, or what was in it."""
     known: dict[int, Recorded] = {}
     thing = canonical(name)
     seen, waiting = {thing}, {thing}
@@ -76,7 +95,22 @@ def of_thing(index: Index, read: Reader, name: str) -> State:
         seen |= outer
     inner = {child for r in list(known.values()) for child in _children(r.event, thing)}
     _naming(index, read, known, [THING], inner)
-    return _in_order(index, known)
+    return _told(index, known, thing)
+
+
+def _told(index: Index, known: dict[int, Recorded], thing: str) -> Story:
+    state, wrong = State(), index.wrong()
+    told: list[tuple[Recorded, str]] = []
+    for r in _sorted(known):
+        around = state.around(thing)
+        if _counts(r, wrong):
+            state.apply(r.event, r.id)
+        named = things_of(r.event)
+        if thing in named:
+            told.append((r, ""))
+        else:
+            told += [(r, outer) for outer in around if outer in named][:1]
+    return Story(state, told)
 
 
 def of_making(index: Index, read: Reader, name: str) -> State:
@@ -125,14 +159,23 @@ def _ends(event: Event, side: str) -> Iterator[str]:
 
 def _in_order(index: Index, known: dict[int, Recorded]) -> State:
     state = State()
-    _fold(state, sorted(known.values(), key=lambda r: (r.event.time, r.id)), index.wrong())
+    _fold(state, _sorted(known), index.wrong())
     return state
+
+
+def _sorted(known: dict[int, Recorded]) -> list[Recorded]:
+    return sorted(known.values(), key=lambda r: (r.event.time, r.id))
 
 
 def _fold(state: State, events: Iterable[Recorded], wrong: set[str]) -> None:
     """Apply what was not declared wrong."""
     for r in events:
-        if r.event.errorDeclaration is not None or r.id in wrong:
-            continue
-        if not (wrong and event_hash(r.event) in wrong):
+        if _counts(r, wrong):
             state.apply(r.event, r.id)
+
+
+def _counts(r: Recorded, wrong: set[str]) -> bool:
+    """Whether an event tells something: it is no declaration, and was not declared wrong."""
+    if r.event.errorDeclaration is not None or r.id in wrong:
+        return False
+    return not (wrong and event_hash(r.event) in wrong)

@@ -9,6 +9,7 @@ import re
 import httpx
 import pytest
 import pytest_asyncio
+from tests.unit.connect.epcis import examples as epcis
 
 from galenic.app.api import create_app
 from galenic.app.permissions import Caller
@@ -20,6 +21,7 @@ from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.grants import Scope
 from galenic.records.people import People
+from galenic.stages.supply.repository import repository_of
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
@@ -29,6 +31,7 @@ from galenic.twin.workers import InlineWorkers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+LOT = "urn:epc:class:lgtin:4012345.011111.L1"
 T0 = 1_800_000_000 * SECOND
 SPEED = 5.0
 NAME, PASSWORD = "ann", "a long enough password"
@@ -271,3 +274,33 @@ async def test_settings_show_people_and_no_secrets(page):
 
     assert NAME in text
     assert "argon2" not in text
+
+
+async def test_goods_are_no_place_before_the_first_event(page):
+    assert 'href="/goods"' not in await page("/")
+    assert "No event of goods was captured yet" in await page("/goods")
+
+
+async def test_a_thing_says_where_it_is_in_what_and_what_happened_to_it(page, web):
+    made = {
+        "type": "TransformationEvent", **epcis.at(0), "outputEPCList": [epcis.ITEM.format(1)],
+        "inputQuantityList": [{"epcClass": LOT, "quantity": 2.5, "uom": "KGM"}],
+    }  # fmt: skip
+    late = {**epcis.moved("storing", 9, epcis.DEPOT, "urn:x:<b>"), "disposition": "in_transit"}
+    repository_of(web.session.store, web.session.clock).capture(
+        epcis.document(made, epcis.packed(1, 2), epcis.moved("shipping", 2),
+                       epcis.moved("receiving", 3, epcis.DEPOT), late), "ann",
+    )  # fmt: skip
+
+    text = await page(f"/goods?thing={epcis.ITEM.format(1)}")
+    for words in ("GTIN 04012345111224, serial 1", "location 4012345000023", "receiving",
+                  "put into", "SSCC 040123450000003338", "lot L1"):  # fmt: skip
+        assert words in text, words
+    assert re.search(r'2\.5.{0,30}"unit">kg', text)
+    assert 'href="/goods"' in text
+    found = await page("/goods?text=2")
+    assert "serial 2" in found
+    assert "serial 1<" not in found
+    assert "Nothing begins with" in await page("/goods?text=zzz")
+    assert "No event names" in await page("/goods?thing=urn:x:none")
+    assert "urn:x:<b>" not in (await web.get("/goods")).text

@@ -264,3 +264,33 @@ def test_a_question_that_is_not_understood_is_refused(asked):
 def test_more_events_than_allowed_are_refused():
     with pytest.raises(DataError, match="events"):
         Query.of({"maxEventCount": ["3"]}).select(RECORDED)
+
+
+def test_amounts_in_other_units_are_converted_and_what_cannot_be_is_found():
+    def made(minute: int, quantity: float, uom: str | None) -> dict:
+        more = {"uom": uom} if uom else {}
+        return {
+            "type": "TransformationEvent", **at(minute), "transformationID": "urn:uuid:blend",
+            "inputQuantityList": [{"epcClass": LOT.format("A1"), "quantity": quantity, **more}],
+            "outputEPCList": [ITEM.format(1)],
+        }  # fmt: skip
+
+    log = goods(made(1, 2.0, "KGM"), made(2, 500.0, "GRM"), made(3, 3.0, None))
+    (making,) = log.state.makings.values()
+    lot = canonical(LOT.format("A1"))
+
+    assert making.inputs[lot] == pytest.approx(2.5, rel=1e-12)
+    assert making.units == {lot: "KGM"}
+    assert log.state.stock[lot, ""] == pytest.approx(-2.5, rel=1e-12)
+    assert any("3 H87 of what is told in KGM" in f.text for f in log.state.findings)
+
+
+def test_items_may_be_counted_with_or_without_a_code():
+    def some(minute: int, action: str, **more) -> dict:
+        return {"type": "ObjectEvent", **at(minute), "action": action,
+                "quantityList": [{"epcClass": TABLETS, "quantity": 4.0, **more}]}  # fmt: skip
+
+    log = goods(some(1, "ADD"), some(2, "ADD", uom="C62"), some(3, "DELETE", uom="EA"))
+
+    assert log.state.stock[canonical(TABLETS), ""] == 4.0
+    assert not log.state.findings

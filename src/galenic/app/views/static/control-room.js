@@ -150,7 +150,6 @@ window.galenic = {
     add(`trailer\n<< /Size ${places.length + 1} /Root 1 0 R /Info 6 0 R >>\nstartxref\n${table}\n%%EOF\n`);
     return new Blob(parts, { type: "application/pdf" });
   },
-  places: { o: "/", s: "/services", m: "/models", a: "/alarms", r: "/records", d: "/data", e: "/settings" },
 };
 
 galenic.theme(localStorage.getItem("galenic-theme"));
@@ -169,7 +168,8 @@ document.addEventListener("keydown", (event) => {
   if (Date.now() - goingTo < 1500) {
     goingTo = 0;
     const twin = document.querySelector("[data-first-twin]")?.dataset.firstTwin;
-    const place = event.key === "t" && twin ? twin : galenic.places[event.key];
+    const link = document.querySelector(`.topbar nav a[data-key="${CSS.escape(event.key)}"]`);
+    const place = event.key === "t" && twin ? twin : link?.getAttribute("href");
     if (place) { event.preventDefault(); location.href = place; }
   } else if (event.key === "g") goingTo = Date.now();
   else if (event.key === "?") document.getElementById("help")?.showModal();

@@ -36,6 +36,7 @@ SHOWN = (
 )  # fmt: skip
 
 BUILT_IN: dict[str, str] = {
+    "glucose": "galenic.stages.clinical.glucose:glucose",
     "tablet-line": "galenic.stages.manufacturing.twin:tablet_line",
     "patient": "galenic.stages.clinical.twin:patient",
     "patient-gentamicin": "galenic.stages.clinical.twin:gentamicin_patient",

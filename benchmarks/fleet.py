@@ -1,7 +1,8 @@
 """A fleet of patients on one site: memory, time to begin, events per second, restart.
 
 5,000 instances of one definition (two-compartment patient, maximum a posteriori) are registered,
-each gets a dose, and most of them a level; at most 200 are in memory. Then the site is stopped and
+each gets a dose, and a level from one connection that feeds all of them (tags ``{id}/...``); at
+most 200 are in memory. Then the site is stopped and
 started again, and patients that were put away are woken by another level. Peak memory is that of
 this process, all of it (VmHWM).
 
@@ -20,15 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from galenic.clock import SECOND, ManualClock
+from galenic.connect.connector import TagInfo
+from galenic.connect.memory import MemoryConnector
 from galenic.signals import Action, Effect, Sample
 from galenic.stages.clinical.twin import patient
-from galenic.twin.project import FleetSpec, Project, Site
+from galenic.twin.fleet_table import address
+from galenic.twin.project import ConnectionSpec, FleetSpec, Project, Site
+from galenic.twin.quality import summary
 from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
 
 T0 = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
 CAPACITY = 200
+LEVEL, PATTERN = "Level.Vancomycin", "{id}/{tag}"
 TOGETHER = 500  # events on their way at once
 
 
@@ -48,13 +54,24 @@ def peak() -> float:
 
 
 def project(folder: Path) -> Project:
-    fleet = FleetSpec("ward", patient(), capacity=CAPACITY, idle=1e9)
-    fleet = replace(fleet, definition=replace(fleet.definition, tick=3600.0))
-    return Project(Site("fleet", folder), fleets=(fleet,))
+    bindings = tuple(
+        replace(b, connection="lab") if b.tag == LEVEL else b for b in patient().bindings
+    )
+    definition = replace(patient(), tick=3600.0, bindings=bindings)
+    fleet = FleetSpec("ward", definition, capacity=CAPACITY, idle=1e9, tags=PATTERN)
+    lab = ConnectionSpec("lab", "memory")
+    return Project(Site("fleet", folder), (lab,), fleets=(fleet,))
 
 
-async def begun(folder: Path, clock: Still) -> Runner:
-    runner = Runner(project(folder), clock=clock, workers=InlineWorkers())
+def lab(count: int, clock: Still) -> MemoryConnector:
+    """A source with one tag for each instance."""
+    infos = [TagInfo(address(PATTERN, f"p{k:05d}", LEVEL), "mg/L") for k in range(count)]
+    return MemoryConnector(infos, clock=clock, name="lab", queue=TOGETHER)
+
+
+async def begun(folder: Path, clock: Still, source: MemoryConnector) -> Runner:
+    connectors = {"lab": source}
+    runner = Runner(project(folder), clock=clock, connectors=connectors, workers=InlineWorkers())
     await runner.start()
     return runner
 
@@ -72,9 +89,8 @@ def dose(k: int) -> Action:
 
 def level(k: int, hours: int) -> Sample:
     at = T0 + hours * HOUR
-    return Sample(
-        "Level.Vancomycin", 8.0 + k % 130 / 10.0, "mg/L", at, at, source_key=f"l|{k}|{hours}"
-    )
+    tag = address(PATTERN, f"p{k:05d}", LEVEL)
+    return Sample(tag, 8.0 + k % 130 / 10.0, "mg/L", at, at, source_key=f"l|{k}|{hours}")
 
 
 async def feed(runner: Runner, events: list[tuple[str, Any]]) -> tuple[float, float]:
@@ -89,6 +105,25 @@ async def feed(runner: Runner, events: list[tuple[str, Any]]) -> tuple[float, fl
     return time.perf_counter() - begin, time.process_time() - cpu
 
 
+async def flow(
+    runner: Runner, source: MemoryConnector, samples: list[Sample]
+) -> tuple[float, float]:
+    """The same for what comes from the connection, as fast as it is taken."""
+    begin, cpu, done = time.perf_counter(), time.process_time(), 0
+    for first in range(0, len(samples), TOGETHER):
+        source.publish(samples[first : first + TOGETHER])
+        done += len(samples[first : first + TOGETHER])
+        while mapped(runner) < done:
+            await asyncio.sleep(0.001)
+    await runner._inbox.emptied()
+    return time.perf_counter() - begin, time.process_time() - cpu
+
+
+def mapped(runner: Runner) -> int:
+    """Samples that were taken from the connection."""
+    return sum(t["numbers"].get("mapped", 0) for t in summary(runner._counted()["lab"]).values())
+
+
 async def put_away(runner: Runner) -> None:
     """Return when no more are in memory than may be: that is done after the answers."""
     while len(runner.fleets.resident()) > CAPACITY:
@@ -97,7 +132,8 @@ async def put_away(runner: Runner) -> None:
 
 async def measured(folder: Path, count: int) -> dict[str, float]:
     clock, found = Still(T0), {}
-    runner = await begun(folder, clock)
+    source = lab(count, clock)
+    runner = await begun(folder, clock, source)
     rows = {f"p{k:05d}": {"weight": f"{50 + k % 60} kg"} for k in range(count)}
     begin = time.perf_counter()
     runner.fleets.add(runner.store, "ward", rows, "bench", "bench", T0)
@@ -107,15 +143,18 @@ async def measured(folder: Path, count: int) -> dict[str, float]:
         runner, [(name(k), dose(k)) for k in range(count)]
     )
     clock.advance(4 * HOUR)
-    found["levels"], found["levels cpu"] = await feed(
-        runner, [(name(k), level(k, 5)) for k in range(count)]
+    found["levels"], found["levels cpu"] = await flow(
+        runner, source, [level(k, 5) for k in range(count)]
     )
+    counted = await runner.ask(name(count - 1), lambda twin: twin.counters[LEVEL])
+    assert counted.accepted == 1
+    assert not source.status.queue.lost
     await asyncio.wait_for(put_away(runner), 60)
     some = [name(k) for k in range(0, count, max(1, count // 20))]
     beliefs = {id: await runner.ask(id, identity) for id in some}
     await runner.stop()
     begin = time.perf_counter()
-    runner = await begun(folder, clock)
+    runner = await begun(folder, clock, lab(count, clock))
     found["restart"] = time.perf_counter() - begin
     begin = time.perf_counter()
     again = {id: await runner.ask(id, identity) for id in some}
@@ -143,7 +182,9 @@ def main(quick: bool = False, count: int | None = None) -> dict[str, dict[str, A
         f"peak memory, {count} instances": {"value": found["peak"], "unit": "MiB", "limit": 2048.0},
         "register all": {"value": found["register"], "unit": "s", "limit": 60.0},
         "first events (each makes a twin)": {"value": count / found["first"], "unit": "1/s"},
-        "levels (each wakes a twin and solves)": {"value": count / found["levels"], "unit": "1/s"},
+        "levels by one connection (each wakes a twin)": {
+            "value": count / found["levels"], "unit": "1/s",
+        },
         "CPU of a first event": {
             "value": 1e3 * found["first cpu"] / count, "unit": "ms", "limit": 40.0,
         },

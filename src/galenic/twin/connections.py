@@ -88,10 +88,7 @@ class Connections(dict[str, Any]):
         units = {binding.tag: binding.unit for binding in self._bindings(name)}
         while self._is_open and tags:
             try:
-                if name in self._problems:
-                    await self[name].open()
-                    await self._check_tags(name)
-                    await self._align(name)
+                await self.ready(name)
                 async for batch in self[name].subscribe(tags):
                     self.book.took(name, batch, units)
                     for sample in batch:
@@ -101,6 +98,13 @@ class Connections(dict[str, Any]):
             except ConnectionLost as error:
                 self._problems.tell(name, str(error))
             await asyncio.sleep(RETRY)
+
+    async def ready(self, name: str) -> None:
+        """Open a connection again that had a problem, and compare its tags with the bindings."""
+        if name in self._problems:
+            await self[name].open()
+            await self._check_tags(name)
+            await self._align(name)
 
     def watch(self) -> None:
         """Tell which are lost and which are back."""

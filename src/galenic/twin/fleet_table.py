@@ -1,4 +1,4 @@
-"""Tables of instances of a fleet: a row for each, with its id and values."""
+"""Instances of a fleet in tables, a row for each, and the names of their tags at a source."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from galenic.errors import DataError
 
+MARKS = ("{id}", "{tag}")
+PATTERN = "{id}/{tag}"
 HEAD = re.compile(r"\s*([^\[\]]+?)\s*(?:\[(.*)\])?\s*")
 
 
@@ -49,3 +51,24 @@ def _cell(text: str, unit: str | None, where: str) -> Any:
     except ValueError as error:
         raise DataError(f"{text!r} is not a number", where=where) from error
     return f"{text} {unit}" if unit else number
+
+
+def check_pattern(text: str, where: str = "") -> str:
+    """The pattern, if instance and tag can be told apart in a name; DataError otherwise."""
+    if any(text.count(mark) != 1 for mark in MARKS) or "}{" in text:
+        raise DataError(
+            f"tags = {text!r}", where=where,
+            expected="{id} and {tag} once each with something between, as {id}/{tag}",
+        )  # fmt: skip
+    return text
+
+
+def address(pattern: str, name: str, tag: str) -> str:
+    """What a tag of an instance is called at the source.
+
+    Examples
+    --------
+    >>> address("Ward1.{id}/{tag}", "p7", "Level")
+    'Ward1.p7/Level'
+    """
+    return pattern.replace(MARKS[1], tag).replace(MARKS[0], name)

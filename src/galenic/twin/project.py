@@ -20,7 +20,7 @@ from galenic.records.shelving import Rule
 from galenic.twin.alarm.rule import AlarmRule
 from galenic.twin.binding import MANUAL, Binding
 from galenic.twin.definition import TwinDefinition, load
-from galenic.twin.fleet_table import from_table
+from galenic.twin.fleet_table import PATTERN, check_pattern, from_table
 from galenic.twin.forwarding import ForwardRule
 from galenic.twin.kinds import ConnectionSpec, RecordSpec, beside
 from galenic.twin.level import Level
@@ -42,8 +42,8 @@ FORWARD = {"to": str, "token": str, "every": str, "ca": str}
 RETENTION = {"keep": str, "tags": list, "journal": bool, "archive": str}
 DAY = 86_400.0
 FLEET = {"id": str, "definition": str, "level": str, "table": str, "capacity": int,
-         "idle": object, "targets": dict, "health": dict, "fold": dict, "alarm": list,
-         "alarming": dict}  # fmt: skip
+         "idle": object, "connection": str, "tags": str, "targets": dict, "health": dict,
+         "fold": dict, "alarm": list, "alarming": dict}  # fmt: skip
 LOCAL = r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]"  # nothing unencrypted leaves the machine
 SPANS = ("stale_after", "frozen_after", "lag")
 ALARM_SPANS = ("respond", "on_delay", "off_delay", "within")
@@ -80,7 +80,8 @@ class FleetSpec:
     """Many twins of one definition, of which at most ``capacity`` are in memory.
 
     ``idle`` [s] is how long one stays there without an event; ``rows`` are instances by name that
-    the project's table gives, with their values.
+    the project's table gives, with their values. ``tags`` is how a tag of an instance is called at
+    a connection; without it connections feed no instance.
     """
 
     id: str
@@ -90,6 +91,7 @@ class FleetSpec:
     capacity: int = 200
     idle: float = 600.0
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tags: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,15 +180,17 @@ def read_project(path: str | Path) -> Project:
     )
     return Project(
         *(site, connections, tuple(twins), plant, path, security, records, rules),
-        fleets=_fleets(record, place),
+        fleets=_fleets(record, connections, place),
         forward=_forward(record, place),
     )
 
 
-def _fleets(record: Mapping[str, Any], place: _Place) -> tuple[FleetSpec, ...]:
+def _fleets(
+    record: Mapping[str, Any], connections: tuple[ConnectionSpec, ...], place: _Place
+) -> tuple[FleetSpec, ...]:
     alarms, fleets = 0, []
     for i, table in enumerate(_tables(record, "fleet", place.path)):
-        fleets.append(_fleet(table, i, alarms, place))
+        fleets.append(_fleet(table, i, alarms, connections, place))
         alarms += len(table.get("alarm", ()))
     _distinct("fleet", [f.id for f in fleets], place.path)
     return tuple(fleets)
@@ -236,7 +240,13 @@ def _retention(table: dict[str, Any], index: int, place: _Place) -> Rule:
     return Rule(nanoseconds(keep), tags, bool(table.get("journal")), archive)
 
 
-def _fleet(table: dict[str, Any], index: int, alarms_before: int, place: _Place) -> FleetSpec:
+def _fleet(
+    table: dict[str, Any],
+    index: int,
+    alarms_before: int,
+    connections: tuple[ConnectionSpec, ...],
+    place: _Place,
+) -> FleetSpec:
     """A fleet and the instances of its table; their values are checked when it is opened."""
     _typed(table, FLEET, "fleet", index, place)
     for key in ("id", "definition"):
@@ -254,7 +264,12 @@ def _fleet(table: dict[str, Any], index: int, alarms_before: int, place: _Place)
         error.where = place.at("fleet", index, "definition")
         raise
     definition = _overridden(definition, table, index, place, "fleet")
-    filled = tuple(replace(b, connection=b.connection or MANUAL) for b in definition.bindings)
+    names = [*(c.name for c in connections), MANUAL]
+    source, is_fed = table.get("connection", MANUAL), "connection" in table or "tags" in table
+    _known("connection", source, names, place.at("fleet", index, "connection"))
+    filled = tuple(
+        b if b.connection in names else replace(b, connection=source) for b in definition.bindings
+    )
     definition = replace(definition, bindings=filled)
     alarms = {}
     for n, row in enumerate(table.get("alarm", ())):
@@ -276,7 +291,10 @@ def _fleet(table: dict[str, Any], index: int, alarms_before: int, place: _Place)
         rows = from_table(file.read_text(encoding="utf-8"), str(file))
     idle = _span(table.get("idle", 600.0), place.at("fleet", index, "idle"))
     level = _level(table, index, place, "fleet")
-    return FleetSpec(table["id"], definition, level, table["definition"], capacity, idle, rows)
+    tags = check_pattern(table.get("tags", PATTERN), place.at("fleet", index, "tags"))
+    return FleetSpec(
+        table["id"], definition, level, table["definition"], capacity, idle, rows, tags * is_fed
+    )
 
 
 def _record(

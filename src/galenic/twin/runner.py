@@ -35,6 +35,7 @@ from galenic.twin.computing import Comparison, Computing
 from galenic.twin.concurrency import Jobs, Pool, cancelled, first_of
 from galenic.twin.connections import Connections
 from galenic.twin.fleet import SUMMARIES, Fleets
+from galenic.twin.fleet_sources import FleetSources
 from galenic.twin.forwarding import Forwarding
 from galenic.twin.inbox import Inbox, Item
 from galenic.twin.keeper import Keeper, Outcomes
@@ -117,6 +118,7 @@ class Runner:
         self.connectors = Connections(
             project, connectors or {}, self.clock, self.problems, self._inbox
         )
+        self.sources = FleetSources(self.fleets, self.connectors, self._inbox, self.problems)
         rule = project.forward
         self.forwarding = Forwarding(rule, lambda: self._keeper.store) if rule else None
         self.recordings = [
@@ -125,8 +127,9 @@ class Runner:
         ]
         self._computing = Computing(workers)
         self._writes = Writes(
-            self._present, self.connectors, self._keeper, self._inbox, self.live, self.clock
-        )
+            self._present, self.connectors, self._keeper, self._inbox, self.live, self.clock,
+            self.sources.address,
+        )  # fmt: skip
         self._publishing = Publishing(
             self.live, self.ask, self._computing, self._jobs, self.problems, self.pace
         )
@@ -151,6 +154,8 @@ class Runner:
         for name in self.connectors:
             self._spawn(self.connectors.listen(name, self._routes.tags(name)))
             self._spawn(self._writes.perform(name))
+        for name in self.sources.names():
+            self._spawn(self.sources.listen(name))
         if self.forwarding is not None:
             self._spawn(self.forwarding.run())
         for recording in self.recordings:
@@ -403,7 +408,10 @@ class Runner:
             item.answer(effects)
         for item in items:
             item.answer([])
-        self._publishing.samples([item.event for item in items if isinstance(item.event, Sample)])
+        shown = {"", *self.twins, *self.fleets.watched(self.clock.now())}
+        self._publishing.samples(
+            [i.event for i in items if isinstance(i.event, Sample) and i.twin in shown]
+        )
         if any(isinstance(item.event, Tick) for item in items):
             self._tick_waiting = False
             await self._after_tick()

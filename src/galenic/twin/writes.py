@@ -6,7 +6,8 @@ The gate is asked again just before a write; its intention is in the ledger alre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from galenic.clock import Clock
@@ -27,6 +28,8 @@ class Writes:
     connectors : mapping of name to Connector
     keeper, inbox, live
         Where outcomes go: the ledger, the twin, the pages.
+    address : callable (twin, tag)
+        What a tag of a twin is called at its connection.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Writes:
         inbox: Inbox,
         live: Live,
         clock: Clock,
+        address: Callable[[str, str], str],
     ) -> None:
         self._twins = twins
         self._connectors = connectors
@@ -44,6 +48,7 @@ class Writes:
         self._inbox = inbox
         self._live = live
         self._clock = clock
+        self._address = address
         self._decided: dict[str, asyncio.Queue[tuple[str, Write]]] = {}
 
     def put(self, id: str, write: Write) -> None:
@@ -63,7 +68,9 @@ class Writes:
             if refusal:
                 receipt = Receipt(write.key, write.tag, "refused", now, detail=refusal)
             else:
-                receipt = await writer.perform(self._connectors[name], write, now)
+                sent = replace(write, tag=self._address(id, write.tag))
+                receipt = await writer.perform(self._connectors[name], sent, now)
+                receipt = replace(receipt, tag=write.tag)
             if write.who != "heartbeat":
                 await self._keeper.enter(writer.outcome(id, write, receipt))
                 message = {"type": "receipt", "id": id, "receipt": receipt.to_dict()}

@@ -15,7 +15,6 @@ from galenic.app.views.frame import Page, html
 from galenic.app.views.tables import Html, grid
 from galenic.app.views.theme import AXIS, SIGNS, TEXT, TOOLTIP, colour
 from galenic.clock import nanoseconds
-from galenic.stages.twins.alarming import journal
 from galenic.twin.alarm.performance import FLOOD, Performance, performance
 
 SPANS = {8: "8 hours", 24: "a day", 168: "a week", 720: "30 days"}
@@ -70,8 +69,7 @@ class Figures:
         page = self.page
         stop = int(page.room.now())
         start = stop - nanoseconds(3600.0 * float(self.span.value))
-        seen = set(page.room.twins(page.who))
-        rows = [one for one in journal(page.room.store) if one.twin in seen]
+        rows = page.room.told(page.who)
         return performance(rows, start, stop, max(1.0, float(self.people.value or 1)))
 
 

@@ -8,13 +8,11 @@ from typing import Any
 
 from nicegui import ui
 
-from galenic.app.permissions import visible
 from galenic.app.views import frame, shown
 from galenic.app.views.alarms import QUIET, tabs
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.tables import Html, grid
 from galenic.app.views.theme import SIGNS
-from galenic.stages.twins.alarming import journal
 
 SPANS = {1: "1 hour", 8: "8 hours", 24: "a day", 168: "a week", 720: "30 days", 0: "all"}
 HEADS = ("time", "twin", "alarm", "priority", "from", "to", "says", "who", "why", "")
@@ -89,15 +87,10 @@ class History:
         since = page.room.now() - hours * 3600 * shown.SECOND if hours else 0
         filters = [(box, str(box.value or "").strip()) for box in (self.twin, self.alarm, self.who)]
         (_, twin), (_, alarm), (_, who) = filters
-        seen = set(visible(page.who, page.room.twins()))
         found = [
             one
-            for one in journal(page.room.store)
-            if one.time >= since
-            and one.twin in seen
-            and twin in one.twin
-            and alarm in one.alarm
-            and who in one.who
+            for one in page.room.told(page.who)
+            if one.time >= since and twin in one.twin and alarm in one.alarm and who in one.who
         ]
         found.sort(key=lambda one: one.time)
         return found[::-1]

@@ -150,7 +150,7 @@ def _measured(
 ) -> Iterable[tuple[Any, ...]]:
     for channel in facts.read_as(path):
         binding = channel.binding
-        table = store.history([binding.tag], start, now + 1)
+        table = store.history([facts.address(binding.tag)], start, now + 1)
         names = ("time", "value", "unit", "quality")
         for time, value, unit, quality in zip(
             *(table.column(name).to_pylist() for name in names), strict=True
@@ -159,7 +159,7 @@ def _measured(
             source = unit or binding.unit
             made = in_unit(given, source, facts.unit(path), *binding.calibration)
             word = Quality(quality).name.lower()
-            yield (time, path, facts.meaning(path), "measured", binding.tag,
+            yield (time, path, facts.meaning(path), "measured", facts.address(binding.tag),
                    made[0][1] if made else None, facts.unit(path), None, None, word)  # fmt: skip
 
 

@@ -18,10 +18,11 @@ from galenic.units import from_si
 
 @dataclass(frozen=True)
 class Facts:
-    """A live twin as pages see it."""
+    """A live twin as pages see it; instances of a fleet have the same tags, each with its id."""
 
     twin: Any
     simulated: bool = False
+    is_instance: bool = False
 
     @property
     def id(self) -> str:
@@ -30,6 +31,10 @@ class Facts:
     @property
     def title(self) -> str:
         return str(self.twin.definition.name)
+
+    def address(self, tag: str) -> str:
+        """What a tag of this twin is called in feed and history."""
+        return f"{self.id}/{tag}" if self.is_instance else tag
 
     def unit(self, path: str) -> str:
         """Declared unit of a quantity."""
@@ -100,7 +105,7 @@ class Facts:
         points: list[tuple[int, float]] = []
         for channel in self.read_as(path):
             binding = channel.binding
-            series = since(feed.measured.get(binding.tag, ()), start)
+            series = since(feed.measured.get(self.address(binding.tag), ()), start)
             points += in_unit(
                 [(t, v) for t, v in series], binding.unit, self.unit(path), *binding.calibration
             )
@@ -129,7 +134,7 @@ class Facts:
 
     def tag_parts(self, feed: Feed, tag: str, now: int) -> dict[str, str]:
         """Text, unit, class, sign and title of the newest value of a tag."""
-        sample, binding = feed.newest(tag), self.twin.channels[tag].binding
+        sample, binding = feed.newest(self.address(tag)), self.twin.channels[tag].binding
         if sample is None or sample["value"] is None:
             return {
                 "text": shown.NONE,

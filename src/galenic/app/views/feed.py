@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable, Reversible, Sequence
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping, Reversible, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 7200  # points of a series
 EVENTS = 500
+GUESTS = 50  # instances of fleets
 PAST = 3600.0  # seconds of measured history read at the start
 Point = tuple[int, float]
 
@@ -47,6 +49,8 @@ class Feed:
         self.measured: dict[str, deque[Point]] = {}
         self.estimated: dict[tuple[str, str], deque[tuple[int, float, float, float]]] = {}
         self.changes = 0
+        self._guests: OrderedDict[str, Sequence[str]] = OrderedDict()
+        self._lock = threading.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -78,7 +82,32 @@ class Feed:
 
     def _recall(self) -> None:
         """Latest values and the last hour of measurements from the records."""
-        for tag, sample in self.store.latest().items():
+        known = self.runner.fleets.known
+        latest = self.store.latest()
+        self._remember({tag: s for tag, s in latest.items() if not known(tag.partition("/")[0])})
+
+    def welcome(self, id: str, tags: Sequence[str]) -> None:
+        """Have the values of an instance of a fleet: those of the last few are kept."""
+        if id not in self._guests:
+            self._remember(self.store.latest(tags))
+        with self._lock:
+            self._guests[id] = tags
+            self._guests.move_to_end(id)
+            while len(self._guests) > GUESTS:
+                self._forget(*self._guests.popitem(last=False))
+
+    def _forget(self, id: str, tags: Sequence[str]) -> None:
+        for tag in tags:
+            self.tags.pop(tag, None)
+            self.measured.pop(tag, None)
+        for kept in (self.twins, self.forecasts, self.proposals, self.events):
+            kept.pop(id, None)
+        for key in [key for key in list(self.estimated) if key[0] == id]:
+            self.estimated.pop(key, None)
+
+    def _remember(self, latest: Mapping[str, Any]) -> None:
+        """Newest values and the last hour of measurements."""
+        for tag, sample in latest.items():
             self._sample(
                 tag,
                 {
@@ -89,7 +118,7 @@ class Feed:
                 },
             )
         now = self.runner.clock.now()
-        self.recall(list(self.tags), now - nanoseconds(PAST), now)
+        self.recall(list(latest), now - nanoseconds(PAST), now)
 
     def recall(self, tags: Sequence[str], start: int, stop: int) -> None:
         """Measurements of tags from the records, before those that are here."""

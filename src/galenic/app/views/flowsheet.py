@@ -244,12 +244,15 @@ class Flowsheet:
 
     def _state(self, row: Indicator, feed: Feed, now: int) -> dict[str, Any]:
         parts = self.facts.tag_parts(feed, row.tag, now)
-        sample, classes = feed.newest(row.tag), ["indicator"]
+        sample, classes = feed.newest(self.facts.address(row.tag)), ["indicator"]
         at, trail = 0.0, (0.0, 0.0)
         if sample is not None and isinstance(sample["value"], int | float):
             value = float(sample["value"])
             at = self._at(row, value)
-            recent = [point[1] for point in since(feed.measured.get(row.tag, ()), now - TRAIL)]
+            recent = [
+                point[1]
+                for point in since(feed.measured.get(self.facts.address(row.tag), ()), now - TRAIL)
+            ]
             if recent:
                 first, last = self._at(row, min(recent)), self._at(row, max(recent))
                 trail = (first, last - first)

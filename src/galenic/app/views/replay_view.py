@@ -84,7 +84,9 @@ async def replay_page(page: Page, twin: Any, text: str) -> None:
     store, tags = page.room.store, list(twin.channels)
     playback = Playback(Recording(stretch), store, tags)
     await asyncio.to_thread(playback.recall)
-    facts = Facts(PastTwin(twin, playback), page.room.simulated)
+    facts = Facts(
+        PastTwin(twin, playback), page.room.simulated, page.room.runner.fleets.known(twin.id)
+    )
     _banner(page, stretch)
     _header(page, facts, playback)
     Controls(page, playback, twin.definition.tick)

@@ -15,6 +15,8 @@ from galenic.app.session import Session
 from galenic.app.signing import Desk
 from galenic.app.views.feed import Feed
 from galenic.stages.supply.repository import HEAD, NEXT
+from galenic.stages.twins.alarming import journal
+from galenic.twin.alarm.performance import Told
 
 Place = tuple[str, str, str]  # path, word, key
 TELLING = 30.0  # seconds that a command to a twin may take before the page goes on
@@ -79,6 +81,12 @@ class Room:
         rows = [*own, *self.runner.fleets.standing()]
         seen = set(visible(who, dict.fromkeys(id for id, _ in rows)))
         return [row for row in rows if row[0] in seen]
+
+    def told(self, who: Caller) -> list[Told]:
+        """Every transition of alarms on record, of the twins that somebody may see."""
+        found = list(journal(self.store))
+        seen = set(visible(who, dict.fromkeys(one.twin for one in found)))
+        return [one for one in found if one.twin in seen]
 
     def now(self) -> int:
         """The plant's time [ns]."""

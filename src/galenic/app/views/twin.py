@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -29,7 +30,10 @@ async def twin_page(page: Page, id: str, tab: str = "Live", replay: str = "") ->
     if replay:
         await replay_view.replay_page(page, twin, replay)
         return
-    facts = Facts(twin, page.room.simulated)
+    facts = Facts(twin, page.room.simulated, page.room.runner.fleets.known(id))
+    if facts.is_instance and page.room.feed is not None:
+        tags = [facts.address(tag) for tag in twin.channels]
+        await asyncio.to_thread(page.room.feed.welcome, id, tags)
     _header(page, facts)
     await _tabs(page, facts, tab)
 

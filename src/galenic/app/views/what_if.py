@@ -51,7 +51,9 @@ class WhatIf:
 
     def _slider(self, rule: Any) -> None:
         channel = self.facts.twin.channels[rule.tag]
-        sample = self.page.room.feed.newest(rule.tag) if self.page.room.feed else None
+        sample = None
+        if self.page.room.feed is not None:
+            sample = self.page.room.feed.newest(self.facts.address(rule.tag))
         value = sample["value"] if sample else None
         if channel.role != "input" or isinstance(value, bool | str) or value is None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -21,11 +22,13 @@ from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.grants import Scope
 from galenic.records.people import People
+from galenic.signals import Sample, Tick
 from galenic.stages.supply.repository import repository_of
+from galenic.twin.alarm.rule import AlarmRule, AlarmRules
 from galenic.twin.example import TankPlant, tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
-from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
+from galenic.twin.project import ConnectionSpec, FleetSpec, Project, Site, TwinSpec
 from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
 
@@ -42,6 +45,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("site")
 
 
+def alarmed():
+    """A tank whose alarm is unlike those of the tank beside it."""
+    rule = AlarmRule("strong", "Tank.Out", "too strong", "lost", "lower it", 600.0, above=2.0)
+    return replace(tank(), alarms=(rule,), alarming=AlarmRules(settle=0.0))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def web(folder):
     """A signed-in browser of a site with one twin; module wide, as NiceGUI has one app."""
@@ -49,7 +58,10 @@ async def web(folder):
 
     clock = PlantClock(SPEED, T0)
     spec = TwinSpec("tank-1", tank(), {}, Level.SHADOW)
-    project = Project(Site("Test <site>", folder), (ConnectionSpec("plc", "memory"),), (spec,))
+    fleet = FleetSpec("vials", alarmed(), rows={"v1": {}, "v2": {}})
+    project = Project(
+        Site("Test <site>", folder), (ConnectionSpec("plc", "memory"),), (spec,), fleets=(fleet,)
+    )
     store = open_site(folder, name="Test", clock=clock)
     people = People(store, hasher=argon2.PasswordHasher(1, 8, 1))
     people.add(NAME, PASSWORD, ("engineer", "quality"), by="test", reason="test")
@@ -304,3 +316,24 @@ async def test_a_thing_says_where_it_is_in_what_and_what_happened_to_it(page, we
     assert "Nothing begins with" in await page("/goods?text=zzz")
     assert "No event names" in await page("/goods?thing=urn:x:none")
     assert "urn:x:<b>" not in (await web.get("/goods")).text
+
+
+async def test_an_instance_shows_its_own_measurements_and_those_alone(page, web):
+    now = web.runner.clock.now()
+    await web.runner.submit(Sample("Tank.Out", 2.75, "", now, now), "vials:v1")
+    first, second = await page("/twin/vials:v1"), await page("/twin/vials:v2")
+
+    assert "2.75" in first
+    assert "2.75" not in second
+    assert "no data" in second  # the same tags of tank-1, beside it, have data all the time
+    assert "2.75" not in await page("/twin/tank-1")
+
+
+async def test_the_history_of_alarms_has_instances_of_fleets(page, web):
+    for _ in range(3):
+        now = web.runner.clock.now()
+        await web.runner.submit(Sample("Tank.Out", 2.75, "", now, now), "vials:v1")
+        await web.runner.submit(Tick(web.runner.clock.now()), "vials:v1")
+
+    assert "vials:v1" in await page("/alarms/history?alarm=strong")
+    assert "strong" in await page("/alarms/performance")

@@ -307,20 +307,21 @@ def no_step(name: str) -> None:
 
 def sorted_table(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of tables together, by tag, time and arrival, as a segment has them."""
-    import duckdb
     import pyarrow as pa
 
-    rows = pa.concat_tables(tables)  # noqa: F841 - the query reads it
-    with duckdb.connect(":memory:") as duck:
-        text = duck.sql("SELECT * FROM rows ORDER BY CAST(tag AS VARCHAR), time, sequence")
-        table = text.to_arrow_table()
-    columns = [
-        table.column(field.name).combine_chunks().dictionary_encode()
-        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(held.type)
-        else table.column(field.name)
-        for field, held in zip(arrow_schema(), table.schema, strict=True)
-    ]
-    return pa.table(columns, names=arrow_schema().names).cast(arrow_schema())
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    if not table.num_rows:
+        return table
+    tags = table.column("tag").chunk(0)
+    names = tags.dictionary.to_pylist()
+    rank = np.empty(len(names), dtype=np.uint16 if len(names) < 2**16 else np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    # one stable sort after another: rows come almost in the order of arrival and time, and small
+    # numbers are sorted by their digits
+    order = np.argsort(table.column("sequence").to_numpy(), kind="stable")
+    for key in (table.column("time").to_numpy(), rank[tags.indices.to_numpy()]):
+        order = order[np.argsort(key[order], kind="stable")]
+    return table.take(order)
 
 
 def write_segment(

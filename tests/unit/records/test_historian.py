@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from galenic.errors import DataError, StorageError
-from galenic.records import open_site
+from galenic.records import historian, open_site
 from galenic.signals import Correction, Quality, Sample
 
 SECOND = 10**9
@@ -235,3 +235,30 @@ def test_a_missing_segment_is_an_error_not_a_gap(site):
 
     with pytest.raises(StorageError, match="history cannot be read"):
         site.history("a", 0, 9 * SECOND)
+
+
+@pytest.mark.parametrize("many", [3, 70_000])
+def test_rows_are_sorted_as_their_bytes_are(many):
+    """Beside Python's own sort, of tags as UTF-8, with doubles of tag and time, in any order."""
+    rng = random.Random(5)
+    odd = ["a", "A", "ä", "", "\uffff", "\U0001f600", "a\0", "ab"]
+    tags = [*odd, *(f"T{i}" for i in range(many))]
+
+    def table(first):
+        rows = [
+            (first + i, tags[i] if i < len(tags) else rng.choice(odd), rng.randrange(5), i)
+            for i in range(max(2000, len(tags)))
+        ]
+        rng.shuffle(rows)
+        return historian.hot_table(
+            (number, tag, time, 7, float(i), None, "number", 0, 0, "kg", None, None)
+            for number, tag, time, i in rows
+        )
+
+    parts = [table(200_000), table(1)]
+    made = historian.sorted_table(parts)
+
+    rows = [row for part in parts for row in part.to_pylist()]
+    rows.sort(key=lambda row: (row["tag"].encode(), row["time"], row["sequence"]))
+    assert made.to_pylist() == rows
+    assert made.schema == historian.arrow_schema()

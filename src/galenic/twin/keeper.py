@@ -30,7 +30,7 @@ from galenic.twin.twin import Twin
 
 RETRY = 1.0
 FULL = 500_000  # samples in packs, after which they are sealed whatever their age
-REPLAYED = 200_000
+REPLAYED = 150_000
 """Events taken in by twins since their last checkpoint, after which there is one whatever its age:
 all of them are folded again at the next start."""
 Outcomes = list[tuple[Item, str, list[Effect]]]

@@ -231,7 +231,9 @@ async def _web(
     import uvicorn
 
     from galenic.app.api import create_app
+    from galenic.app.api.epcis_push import Push
     from galenic.app.client import announce, withdraw
+    from galenic.stages.supply.repository import repository_of
 
     class Web(uvicorn.Server):
         @contextlib.contextmanager
@@ -251,12 +253,15 @@ async def _web(
     task = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
+    push = asyncio.create_task(Push(repository_of(session.store, session.clock)).run())
     folder = Path(session.store.folder)
     announce(folder, address, app.state.access.local_token, rules.certificate)
     try:
         yield app
     finally:
         withdraw(folder)
+        push.cancel()
+        await asyncio.gather(push, return_exceptions=True)
         session.runner.live.close()
         server.should_exit = True
         await task

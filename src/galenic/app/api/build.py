@@ -12,6 +12,7 @@ from galenic.app.api import (
     calls,
     docs,
     epcis,
+    epcis_push,
     guard,
     live,
     people,
@@ -79,6 +80,7 @@ def create_app(
         app.state.desk = Desk(session, users)
         app.include_router(signing.router(app.state.desk))
         app.include_router(epcis.router(session))
+        app.include_router(epcis_push.router(session, app.state.access))
         app.include_router(replicas.router(session))
     if session.runner is not None:
         app.include_router(twins.router(session))

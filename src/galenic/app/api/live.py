@@ -72,13 +72,13 @@ def router(session: Session, access: Access) -> APIRouter:
             pause = 1.0 / min(FASTEST, max(SLOWEST, float(rate)))
             start = int(since) if since else None
         except NotSignedIn as error:
-            await _refused(socket, NOT_SIGNED_IN, error.found)
+            await refused(socket, NOT_SIGNED_IN, error.found)
             return
         except GalenicError as error:
-            await _refused(socket, NOT_PERMITTED, error.found)
+            await refused(socket, NOT_PERMITTED, error.found)
             return
         except ValueError:
-            await _refused(socket, USAGE, "rate and since are numbers")
+            await refused(socket, USAGE, "rate and since are numbers")
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -88,7 +88,7 @@ def router(session: Session, access: Access) -> APIRouter:
     return routes
 
 
-async def _refused(socket: WebSocket, code: int, reason: str) -> None:
+async def refused(socket: WebSocket, code: int, reason: str) -> None:
     """Browsers see a close code only of an accepted socket."""
     await socket.accept()
     await socket.close(code, reason[:100])
@@ -137,7 +137,7 @@ async def _serve(
     socket: WebSocket, session: Session, view: _View, pause: float, since: int | None
 ) -> None:
     subscription = session.runner.live.subscribe()
-    watch = asyncio.create_task(_watch(socket))
+    watch = asyncio.create_task(until_gone(socket))
     gather = asyncio.create_task(_gather(subscription, frame := Frame()))
     try:
         await _send(socket, view.of(await run_in_threadpool(_hello, session, since)))
@@ -166,7 +166,7 @@ async def _gather(subscription: Any, frame: Frame) -> None:
         frame.add(message)
 
 
-async def _watch(socket: WebSocket) -> None:
+async def until_gone(socket: WebSocket) -> None:
     """End when the client goes; what it says is not needed."""
     while True:
         await socket.receive_text()

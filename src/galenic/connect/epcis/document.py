@@ -30,9 +30,8 @@ def records_of(data: bytes) -> Iterator[Any]:
     try:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"neither JSON nor XML: {str(error)[:200]}", where="EPCIS document"
-        ) from error
+        why = str(error)[:200] if isinstance(error, json.JSONDecodeError) else "bytes, not text"
+        raise DataError(f"neither JSON nor XML: {why}", where="EPCIS document") from error
     if _depth(content) > DEEPEST:
         raise DataError("nested too deeply", where="EPCIS document", expected=f"at most {DEEPEST}")
     yield from _listed(content)
@@ -59,8 +58,10 @@ def events_of(data: bytes) -> tuple[list[Event], list[Unusable]]:
     return events, wrong
 
 
-def document_of(events: Iterable[Event], time: int, *, query: str = "") -> dict[str, Any]:
-    """A capture document of events, or the answer to a query of that name.
+def document_of(
+    events: Iterable[Event], time: int, *, query: str = "", subscription: str = ""
+) -> dict[str, Any]:
+    """A capture document of events, or the answer to a query of that name, or to its subscriber.
 
     Contexts of the events are put together; the same prefix for two namespaces stays with the
     events that use it.
@@ -78,7 +79,9 @@ def document_of(events: Iterable[Event], time: int, *, query: str = "") -> dict[
         written.append(said)
     body: dict[str, Any] = {"eventList": written}
     if query:
-        results = {"queryName": query, "resultsBody": body}
+        results: dict[str, Any] = {"queryName": query, "resultsBody": body}
+        if subscription:
+            results = {"subscriptionID": subscription, **results}
         body = {"queryResults": results}
     return {
         "@context": [CONTEXT, *([spaces] if spaces else [])],

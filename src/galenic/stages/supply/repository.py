@@ -32,6 +32,7 @@ from galenic.stages.supply.index import CLASS, FOREVER, INPUT, OUTPUT, THING, In
 from galenic.twin.quality import keep_letters
 
 EVENT, ID, HEAD, QUERY = "epcis-event", "epcis-id", "epcis-head", "epcis-query"
+SUBSCRIPTION = "epcis-subscription"
 NEXT = "next"
 DIGITS = 12
 BEHAVIOURS = ("rollback", "proceed")
@@ -295,8 +296,7 @@ class Repository:
         if query.most is not None and not given:
             query.select(self._candidates(query, 0, until))
         left = per_page if query.limit is None else min(per_page, query.limit - given)
-        matching = (r for r in self._candidates(query, start, until) if query.matches(r))
-        found = list(islice(matching, left + 1))
+        found = list(islice(self.matching(query, start, until), left + 1))
         page = found[:left]
         is_end = len(found) <= left or (query.limit is not None and given + left >= query.limit)
         return page, "" if is_end else f"{until}.{page[-1].number + 1}.{given + len(page)}"
@@ -305,6 +305,10 @@ class Repository:
         """All events of a query."""
         until = self.catch_up()
         return query.select(self._candidates(query, 0, until))
+
+    def matching(self, query: Query, start: int, until: int) -> Iterator[Recorded]:
+        """Events start <= number < until of a query, in the order of record."""
+        return (r for r in self._candidates(query, start, until) if query.matches(r))
 
     def _candidates(self, query: Query, start: int, until: int) -> Iterator[Recorded]:
         """Events that may match, by number: narrowed by what the index knows."""
@@ -390,8 +394,10 @@ class Repository:
             tx.ledger(Record("epcis", now, f"query {name}", {"parameters": dict(given)}, who))
 
     def forget_query(self, name: str, who: str) -> None:
-        """Remove a named query."""
+        """Remove a named query; one that somebody subscribes to stays."""
         self.query(name)
+        if any(said["query"] == name for said in self.store.list(SUBSCRIPTION).values()):
+            raise DataError(f"{name} has subscriptions", hint="end them first")
         with self.store.transaction() as tx:
             tx.delete(QUERY, name)
             tx.ledger(Record("epcis", self.clock.now(), f"query {name}", {"deleted": True}, who))

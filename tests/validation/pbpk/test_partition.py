@@ -6,13 +6,7 @@ import csv
 
 import pytest
 
-from galenic.library.pbpk.partition import (
-    Composition,
-    Compound,
-    Lipids,
-    poulin_theil,
-    schmitt,
-)
+from galenic.library.pbpk.partition import Composition, Compound, schmitt
 
 BASE = Compound(log_p=2.9, fup=0.031, bases=(6.2,))
 V7 = {
@@ -55,22 +49,3 @@ def test_forms_by_henderson_and_hasselbalch(drug, ph, shares):
     got = (forms.neutral, forms.zwitterion, forms.cation, forms.anion)
     assert got == pytest.approx(shares, abs=7e-4)
     assert sum(got) == pytest.approx(1.0, abs=1e-12)
-
-
-def test_a_drug_like_water_spreads_like_water():
-    """Not lipophilic, not bound: tissue to plasma is the ratio of their water."""
-    water = Compound(log_p=-9.0, fup=1.0)
-    muscle, plasma = Lipids(0.76, 0.01, 0.007), Lipids(0.945, 0.0035, 0.00225)
-
-    expected = (0.76 + 0.7 * 0.007) / (0.945 + 0.7 * 0.00225)
-    assert poulin_theil(water, muscle, plasma) == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_neutral_lipophilic_drug_goes_into_fat():
-    """Lipid dominates both: the ratio of lipids, times half of what is bound in plasma."""
-    oil = Compound(log_p=8.0, fup=0.01)
-    muscle, plasma = Lipids(0.76, 0.01, 0.007), Lipids(0.945, 0.0035, 0.00225)
-
-    lipids = (0.01 + 0.3 * 0.007) / (0.0035 + 0.3 * 0.00225)
-    assert poulin_theil(oil, muscle, plasma) == pytest.approx(lipids * 0.505, rel=1e-5)
-    assert poulin_theil(oil, muscle, plasma, fat=True) == pytest.approx(lipids * 0.01, rel=1e-5)

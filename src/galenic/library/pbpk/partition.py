@@ -2,8 +2,8 @@
 
 Schmitt: Toxicol In Vitro 22:457-467, 2008, doi:10.1016/j.tiv.2007.09.010, as generalised in httk
 (Pearce et al., J Pharmacokinet Pharmacodyn 44:549-565, 2017, doi:10.1007/s10928-017-9548-7).
-Poulin and Theil: J Pharm Sci 91:129-156, 2002, doi:10.1002/jps.10005. The composition of tissues is
-an argument: tables of it are published with these methods.
+Further methods, from the share of water and lipids, are in ``composition``. The composition of
+tissues is an argument: tables of it are published with these methods.
 """
 
 from __future__ import annotations
@@ -156,34 +156,3 @@ def schmitt(drug: Compound, tissue: Composition, plasma: Plasma = HUMAN_PLASMA) 
     )
     trapping = outside.lipophilic / inside.lipophilic
     return float((tissue.Fint * between + trapping * tissue.Fcell * cells) * drug.fup)
-
-
-@dataclass(frozen=True)
-class Lipids:
-    """Volume shares of water, neutral lipid and phospholipid in a tissue or in plasma."""
-
-    water: float
-    neutral: float
-    phospholipid: float
-
-
-def poulin_theil(drug: Compound, tissue: Lipids, plasma: Lipids, *, fat: bool = False) -> float:
-    """Partition of tissue to plasma, total concentrations; formula from memory, not checked.
-
-    Parameters
-    ----------
-    fat : bool
-        For adipose tissue: olive oil instead of octanol, ionised share at pH 7.4 counted out, and
-        no binding in the tissue.
-    """
-    oil = 10.0**drug.log_p
-    bound = drug.fup / (1.0 / (1.0 + 0.5 * (1.0 - drug.fup) / drug.fup))
-    if fat:
-        oil = 10.0 ** (1.115 * drug.log_p - 1.35) * drug.at(7.4).neutral
-        bound = drug.fup
-
-    def dissolved(place: Lipids) -> float:
-        lipid = place.neutral + 0.3 * place.phospholipid
-        return float(oil * lipid + place.water + 0.7 * place.phospholipid)
-
-    return dissolved(tissue) / dissolved(plasma) * bound

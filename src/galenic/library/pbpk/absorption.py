@@ -16,6 +16,7 @@ class Intestine(Model):
     """Stomach and ``n`` segments of intestine that pass a solution on while it is absorbed."""
 
     absorbed = Port(signal("mg/h"), "drug that reaches the wall of the gut")
+    activity = Port(signal("1"), "activity of the wall's enzymes relative to usual", value=1.0)
 
     n = Size(7, "segments of the small intestine")
 
@@ -42,8 +43,9 @@ class Intestine(Model):
             entering = on * m.x[i]
         yield der(m.passed) == entering
         taken = m.ka * sum((m.x[i] for i in range(1, m.n)), m.x[0])
-        yield m.absorbed.value == m.Fg * taken
-        yield der(m.consumed) == (1 - m.Fg) * taken
+        passing = m.Fg / (m.Fg + m.activity.value * (1 - m.Fg))
+        yield m.absorbed.value == passing * taken
+        yield der(m.consumed) == (1 - passing) * taken
 
     def conserved(m):
         held = sum((m.x[i] for i in range(m.n)), m.stomach + m.passed + m.consumed)

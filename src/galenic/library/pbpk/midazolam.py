@@ -61,19 +61,19 @@ def midazolam(body: Physiology, Kp: Mapping[str, float], **values: Any) -> Whole
     values : any
         Changes, as in ``whole_body``.
     """
+    return whole_body(body, Kp=Kp, **(drug_values(body) | values))
+
+
+def drug_values(body: Physiology) -> dict[str, Any]:
+    """What of the drug ``whole_body`` or ``body_values`` needs, for one body."""
     own = facts()
     saturation = own["CYP3A4 Michaelis constant"] * 1e-6 * own["molar mass"] * 1e3
     liver = {"CLint": f"{liver_clearance(body)!r} L/h", "Km": f"{saturation!r} mg/L"}
     speed = absorption_rate(own["permeability of the jejunum"] * 1e4)
-    return whole_body(
-        body,
-        Kp=Kp,
-        **{
-            "fu": own["unbound in plasma"],
-            "Rb": own["blood to plasma"],
-            "liver": liver,
-            "kidney": {"filtered": own["filtered share"]},
-            "intestine": {"ka": f"{speed!r} 1/h", "Fg": gut_share()},
-            **values,
-        },
-    )
+    return {
+        "fu": own["unbound in plasma"],
+        "Rb": own["blood to plasma"],
+        "liver": liver,
+        "kidney": {"filtered": own["filtered share"]},
+        "intestine": {"ka": f"{speed!r} 1/h", "Fg": gut_share()},
+    }

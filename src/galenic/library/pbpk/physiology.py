@@ -39,6 +39,8 @@ class Physiology:
     cardiac_output, gfr : float [L/h]
     hematocrit : float
     blood : float [L]
+    shunt : float
+        Share of portal blood that bypasses the liver.
     """
 
     species: str
@@ -49,11 +51,17 @@ class Physiology:
     gfr: float
     hematocrit: float
     blood: float
+    shunt: float = 0.0
 
     @property
     def hepatic_artery(self) -> float:
         """Flow into the liver that did not pass gut or spleen [L/h]."""
-        return self.flows["liver"] - sum(self.flows[organ] for organ in PORTAL)
+        return self.flows["liver"] - (1.0 - self.shunt) * self.portal
+
+    @property
+    def portal(self) -> float:
+        """Flow out of gut and spleen [L/h]."""
+        return sum(self.flows[organ] for organ in PORTAL)
 
     def with_changes(
         self,
@@ -68,7 +76,7 @@ class Physiology:
         volumes, flows : mapping of organ to factor
             Multiples of the present values.
         changes : float
-            New ``gfr``, ``hematocrit``, ``blood`` or ``cardiac_output``.
+            New ``gfr``, ``hematocrit``, ``blood``, ``weight``, ``shunt`` or ``cardiac_output``.
         """
         for organ in (*(volumes or {}), *(flows or {})):
             if organ not in ORGANS or organ == "rest":
@@ -92,6 +100,7 @@ class Physiology:
         return organs | {
             "V_art": f"{ARTERIAL * self.blood!r} L",
             "V_ven": f"{(1.0 - ARTERIAL) * self.blood!r} L",
+            "shunt": self.shunt,
         }
 
 
@@ -134,6 +143,7 @@ def _closed(body: Physiology) -> Physiology:
     flows = {organ: q for organ, q in body.flows.items() if organ != "rest"}
     space = body.weight - sum(volumes.values()) - body.blood
     left = body.cardiac_output - flows["liver"] - sum(flows[organ] for organ in SYSTEMIC)
+    left -= body.shunt * body.portal
     for what, value, unit in (("volume", space, "L"), ("blood flow", left, "L/h")):
         if value <= 0:
             raise DataError(
@@ -141,7 +151,7 @@ def _closed(body: Physiology) -> Physiology:
                 where=f"physiology of a {body.species}",
                 hint="lower what was raised, or raise cardiac output with it",
             )
-    if flows["liver"] <= sum(flows[organ] for organ in PORTAL):
+    if body.hepatic_artery <= 0:
         raise DataError(
             "gut and spleen send more blood to the liver than flows through it",
             where=f"physiology of a {body.species}",

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import casadi as ca
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erfcx, log_ndtr
 
-from galenic.engine.tape import Tape
 from galenic.errors import DataError
 from galenic.inference.algebra import Array
 from galenic.modeling.effects import Residual
@@ -79,70 +78,66 @@ class ErrorModel:
                 expected="an additive or a proportional part above 0 to start from",
             )
         self.names = tuple(self.start)
-        self._terms = {
-            (below, interaction): self._derive(below, interaction)
-            for below in (False, True)
-            for interaction in (False, True)
-        }
-        self._cost = {below: self._cost_alone(below) for below in (False, True)}
-        self._linear = self._linearised()
 
-    def _variance(self, f: ca.SX, s: ca.SX) -> ca.SX:
-        sd = {name: ca.exp(s[k]) for k, name in enumerate(self.names)}
-        r = self.residual
+    def _spread(self, f: Array, s: Array, moving: bool) -> _Spread:
+        """The variance at predictions; ``moving`` says whether it follows them."""
+        r, n = self.residual, len(s)
+        sd = dict(zip(self.names, np.exp(s), strict=True))
+        place = {name: k for k, name in enumerate(self.names)}
+        v1, v2 = np.zeros_like(f), np.zeros_like(f)
+        vs, v1s = np.zeros((n, *f.shape)), np.zeros((n, *f.shape))
+        share = sd.get(PROPORTIONAL, 0.0)
         if r.combine == "log":
-            return sd[PROPORTIONAL] ** 2
-        size = ca.sqrt(f**2 + _SMALL) if r.power == 1 else (f**2 + _SMALL) ** (r.power / 2)
-        parts = [sd[ADDITIVE]] if ADDITIVE in sd else []
-        parts += [sd[PROPORTIONAL] * size] if PROPORTIONAL in sd else []
-        if r.combine == "sd":
-            return ca.sum1(ca.vertcat(*parts)) ** 2
-        return ca.sumsqr(ca.vertcat(*parts))
+            vs[0] = 2.0 * share**2
+            return _Spread(np.full_like(f, share**2), v1, v2, vs, v1s)
+        fixed, b = sd.get(ADDITIVE, 0.0), place.get(PROPORTIONAL)
+        w, power = f**2 + _SMALL, r.power
+        if r.combine == "variance":
+            part = share**2 * w**power
+            v = fixed**2 + part
+            if ADDITIVE in place:
+                vs[place[ADDITIVE]] = 2.0 * fixed**2
+            if b is not None:
+                vs[b] = 2.0 * part
+            if moving and b is not None:
+                v1 = 2.0 * power * share**2 * f * w ** (power - 1)
+                v2 = 2.0 * power * share**2 * w ** (power - 1)
+                if power != 1:
+                    v2 += 4.0 * power * (power - 1) * share**2 * f**2 * w ** (power - 2)
+                v1s[b] = 2.0 * v1
+            return _Spread(v, v1, v2, vs, v1s)
+        part = share * w ** (power / 2)
+        total = fixed + part
+        if ADDITIVE in place:
+            vs[place[ADDITIVE]] = 2.0 * total * fixed
+        if b is not None:
+            vs[b] = 2.0 * total * part
+        if moving and b is not None:
+            slope, bend = share * np.sign(f), 0.0
+            if power != 1:
+                slope = share * power * f * w ** (power / 2 - 1)
+                bend = share * power * w ** (power / 2 - 1) * (1 + (power - 2) * f**2 / w)
+            v1, v2 = 2.0 * total * slope, 2.0 * (slope**2 + total * bend)
+            if ADDITIVE in place:
+                v1s[place[ADDITIVE]] = 2.0 * fixed * slope
+            v1s[b] = 2.0 * slope * (part + total)
+        return _Spread(total**2, v1, v2, vs, v1s)
 
-    def _derive(self, below: bool, interaction: bool) -> Tape:
-        """(y or limit, f, f of the variance, log sds) -> the fields of Terms."""
-        y, f, at = (ca.SX.sym(name) for name in "yfa")
-        s = ca.SX.sym("s", len(self.names))
-        variance = self._variance(at, s)
-        log = self.residual.combine == "log"
-        left, right = (ca.log(y), ca.log(f)) if log else (y, f)
-        gap = left - right
-        slope = ca.gradient(right, f)
-        if below:
-            cost = -2 * _log_phi(gap / ca.sqrt(variance))
-            weight = 0.5 * ca.hessian(cost, f)[0]
-        else:
-            cost = gap**2 / variance + ca.log(variance) + (2 * ca.log(y) if log else 0)
-            weight = slope**2 / variance
-        if interaction and not below:
-            weight += 0.5 * (ca.gradient(variance, at) / variance) ** 2
-        if interaction:
-            cost, weight = (ca.substitute(one, at, f) for one in (cost, weight))
-        by_f, by_s = ca.gradient(cost, f), ca.gradient(cost, s)
-        outs = [
-            cost, by_f, ca.gradient(by_f, f), by_s, ca.jacobian(by_f, s).T,
-            weight, ca.gradient(weight, f), ca.gradient(weight, s),
-        ]  # fmt: skip
-        return Tape(ca.Function("terms", [y, f, at, s], outs))
-
-    def _linearised(self) -> Tape:
-        y, f, at = (ca.SX.sym(name) for name in "yfa")
-        s = ca.SX.sym("s", len(self.names))
-        log = self.residual.combine == "log"
-        left, right = (ca.log(y), ca.log(f)) if log else (y, f)
-        extra = 2 * ca.log(y) if log else ca.SX(0)
-        outs = [left, right, ca.gradient(right, f), self._variance(at, s), extra]
-        return Tape(ca.Function("linear", [y, f, at, s], outs))
-
-    def _cost_alone(self, below: bool) -> Tape:
-        y, f = ca.SX.sym("y"), ca.SX.sym("f")
-        s = ca.SX.sym("s", len(self.names))
-        whole = self._terms[below, True].function
-        return Tape(ca.Function("cost", [y, f, s], [whole(y, f, f, s)[0]]))
+    def _scale(self, y: Array, f: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Gap of y and f where errors are normal, three derivatives of f there, and 2 ln y or 0."""
+        one, zero = np.ones_like(f), np.zeros_like(f)
+        if self.residual.combine != "log":
+            return y - f, one, zero, zero, zero
+        log = np.log(y)
+        return log - np.log(f), 1.0 / f, -1.0 / f**2, 2.0 / f**3, 2.0 * log
 
     def cost(self, y: Array, f: Array, s: Array, below: bool) -> Array:
         """Minus twice the log likelihood of flat arrays."""
-        found: Array = _evaluated(self._cost[below], (y, f), s)[0][0]
+        v = self._spread(f, s, False).v
+        gap, _, _, _, extra = self._scale(y, f)
+        found: Array = (
+            -2.0 * log_ndtr(gap / np.sqrt(v)) if below else gap**2 / v + np.log(v) + extra
+        )
         return found
 
     def terms(self, y: Array, f: Array, at: Array | None, s: Array, below: bool) -> list[Array]:
@@ -150,13 +145,17 @@ class ErrorModel:
 
         With ``below`` the observations lie anywhere below ``y``.
         """
-        rows = (y, f, f if at is None else at)
-        found = _evaluated(self._terms[below, at is None], rows, s)
-        return [part[0] if k not in WIDE else part.T for k, part in enumerate(found)]
+        spread = self._spread(f if at is None else at, s, at is None)
+        scale = self._scale(y, f)
+        parts = _below(scale, spread) if below else _seen(scale, spread, at is None)
+        return [part.T if k in WIDE else part for k, part in enumerate(parts)]
 
     def linear(self, y: Array, f: Array, at: Array, s: Array) -> list[Array]:
         """The fields of Linear for flat arrays."""
-        return [part[0] for part in _evaluated(self._linear, (y, f, at), s)]
+        _, slope, _, _, extra = self._scale(y, f)
+        log = self.residual.combine == "log"
+        left, right = (np.log(y), np.log(f)) if log else (y, f)
+        return [left, right, slope, self._spread(at, s, False).v, extra]
 
     def draw(self, f: Array, s: Array, rng: np.random.Generator) -> Array:
         """Observations around predictions, flat."""
@@ -166,22 +165,71 @@ class ErrorModel:
         return np.exp(value) if self.residual.combine == "log" else value
 
 
-def _evaluated(tape: Tape, rows: Sequence[Array], s: Array) -> list[Array]:
-    """All outputs (elements, n) for flat rows and sigmas that are the same for all."""
-    given = [row[None, :] for row in rows]
-    found = tape.evaluate([*given, np.asarray(s, float)])
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """A variance (n,) with derivatives by f, and by sigmas (n_sigma, n)."""
+
+    v: Array
+    v1: Array
+    v2: Array
+    vs: Array
+    v1s: Array
+
+
+def _seen(scale: tuple[Array, ...], spread: _Spread, interaction: bool) -> list[Array]:
+    """The fields of Terms of numbers that were reported: e^2 / v + ln v."""
+    e, h1, h2, _, extra = scale
+    v = spread.v
+    r, bend, q = spread.v1 / v, spread.v2 / v, spread.vs / v
+    r_s, r_f = spread.v1s / v - r * q, bend - r**2
+    square = e**2 / v
+    by_f = -2.0 * e * h1 / v + r * (1.0 - square)
+    by_ff = 2.0 * (h1**2 - e * h2 + 2.0 * e * h1 * r) / v + r_f * (1.0 - square) + r**2 * square
+    by_fs = 2.0 * e * h1 / v * q + r_s * (1.0 - square) + r * square * q
+    weight, weight_f, weight_s = h1**2 / v, (2.0 * h1 * h2 - h1**2 * r) / v, -(h1**2) / v * q
+    if interaction:
+        weight, weight_f, weight_s = (
+            weight + 0.5 * r**2, weight_f + r * r_f, weight_s + r * r_s
+        )  # fmt: skip
+    cost = square + np.log(v) + extra
+    return [cost, by_f, by_ff, q * (1.0 - square), by_fs, weight, weight_f, weight_s]
+
+
+def _below(scale: tuple[Array, ...], spread: _Spread) -> list[Array]:
+    """The fields of Terms of values below a limit, -2 ln Phi(z) with z = e / sd.
+
+    ``weight`` is half the second derivative with the variance held.
+    """
+    e, h1, h2, h3, _ = scale
+    sd, v = np.sqrt(spread.v), spread.v
+    r, bend, q = spread.v1 / v, spread.v2 / v, spread.vs / v
+    z = e / sd
+    one, two, three = _log_phi_slopes(z)
+    held, held2 = -h1 / sd, -h2 / sd  # first and second derivative of z with sd held
+    held_f, held2_f = held2 + 0.5 * h1 * r / sd, (-h3 + 0.5 * h2 * r) / sd
+    z_f, z_s = held - 0.5 * z * r, -0.5 * z * q
+    z_ff = held_f - 0.5 * (z_f * r + z * (bend - r**2))
+    z_fs = -0.5 * (held * q + z_s * r + z * (spread.v1s / v - r * q))
+    weight = -(two * held**2 + one * held2)
+    weight_f = -(three * z_f * held**2 + two * (2.0 * held * held_f + z_f * held2) + one * held2_f)
+    weight_s = -(three * held**2 + two * held2) * z_s + (two * held**2 + 0.5 * one * held2) * q
     return [
-        part if part.ndim == 2 else np.repeat(part[:, None], len(rows[0]), axis=1) for part in found
-    ]
+        -2.0 * log_ndtr(z), -2.0 * one * z_f, -2.0 * (two * z_f**2 + one * z_ff),
+        -2.0 * one * z_s, -2.0 * (two * z_f * z_s + one * z_fs), weight, weight_f, weight_s,
+    ]  # fmt: skip
 
 
-def _log_phi(z: ca.SX) -> ca.SX:
-    """Logarithm of the normal distribution function, also far below zero."""
-    safe = ca.fmin(z, -5.0)
-    series = 1 - 1 / safe**2 + 3 / safe**4 - 15 / safe**6 + 105 / safe**8
-    tail = -0.5 * safe**2 - ca.log(-safe) - 0.5 * np.log(2 * np.pi) + ca.log(series)
-    usual = ca.log(0.5 * (1 + ca.erf(ca.fmax(z, -5.5) / np.sqrt(2.0))))
-    return ca.if_else(z < -5.0, tail, usual)
+def _log_phi_slopes(z: Array) -> tuple[Array, Array, Array]:
+    """First to third derivative of ln Phi; far below zero by the series of the ratio of Mills."""
+    ratio = np.sqrt(2.0 / np.pi) / erfcx(-z / np.sqrt(2.0))
+    over = z + ratio
+    bend = over**2 - (1.0 - ratio * over)
+    far = z < -50.0
+    if far.any():
+        t = z[far] ** -2.0
+        over[far] = -(1.0 - t * (2.0 - t * (10.0 - 74.0 * t))) / z[far]
+        bend[far] = t**2 * (2.0 - 26.0 * t)
+    return ratio, -ratio * over, ratio * bend
 
 
 class Errors:

@@ -289,6 +289,20 @@ class Session:
             jobs = [job for job in self._jobs.values() if _shows(who, job.who)]
         return sorted(jobs, key=lambda job: job.created, reverse=True)
 
+    def finished(self, service: str, who: Caller, most: int) -> list[dict[str, Any]]:
+        """Jobs of a service that ended well, with their results, newest first; also older ones."""
+        kept = self.store.list(JOB) if self.store is not None else {}
+        own = {job.id: job.record() for job in self.jobs(who)}
+        found = [
+            record
+            for record in (kept | own).values()
+            if record["service"] == service
+            and record["state"] == "done"
+            and _shows(who, record["who"])
+        ]
+        found.sort(key=lambda record: int(record["created"]), reverse=True)
+        return [self.job(record["id"], who) for record in found[:most]]
+
     def job(self, id: str, who: Caller | None = None) -> dict[str, Any]:
         """What is known about a job, with its result; also of jobs before a restart.
 
@@ -382,7 +396,9 @@ class Session:
                 data = json.dumps(job.result.to_dict(), allow_nan=False).encode()
                 job.result_hash = tx.artefact(data, "application/json", provenance, now)
                 detail["result"] = job.result_hash
-            if tx.get(JOB, job.id) is not None:
+            # what was computed keeps its address; other calls only where they were noted before
+            lasts = job.result is not None and self.service(job.service).effect == "compute"
+            if lasts or tx.get(JOB, job.id) is not None:
                 tx.put(JOB, job.id, job.record())
             tx.ledger(Record("service", now, job.service, detail, who.name))
 

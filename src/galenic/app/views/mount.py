@@ -69,6 +69,7 @@ def _pages(room: Room) -> None:
         control_tab,  # noqa: F401
         data,
         estimates_tab,  # noqa: F401
+        fits,
         fleets,
         goods,
         model_tab,  # noqa: F401
@@ -121,6 +122,9 @@ def _pages(room: Room) -> None:
     place("/services", "Services", services.services_page)
     place("/services/{stage}/{name}", "Service", services.service_page)
     place("/jobs/{id}", "Result", results.job_page)
+    place("/fits", "Fits", fits.fits_page)
+    place("/fits/compare", "Comparison of fits", fits.compare_page)
+    place("/fits/{id}", "Fit", fits.fit_page)
     place("/models", "Models", models.models_page)
     place("/models/{name}", "Model", models.model_page)
     place("/fleets", "Fleets", fleets.fleets_page, site=True)

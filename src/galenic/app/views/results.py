@@ -16,11 +16,13 @@ from galenic.app.views.exports import menu, plot_table
 from galenic.app.views.frame import Page, button, html
 from galenic.app.views.signatures import signatures_of
 from galenic.app.views.tables import Html, grid, result_table
-from galenic.app.views.theme import AXIS, SEVERAL, STYLES, TOOLTIP, colour
+from galenic.app.views.theme import AXIS, SEVERAL, STYLES, TICKS, TOOLTIP, colour
 from galenic.app.views.trends import band
 from galenic.errors import GalenicError
 
 WATCH = 0.5
+FIT = "clinical.population_fit"
+"""The service whose results have a page of their own."""
 LIVE = ("queued", "running")
 WORDS = {
     "done": "done",
@@ -105,6 +107,8 @@ def show_job(page: Page, job: dict[str, Any]) -> None:
         error = job.get("error") or {"found": f"The service was {WORDS[job['state']]}."}
         frame.failed(error, f"job {job['id']}; it stands in the ledger under {job['service']}")
     if job.get("result"):
+        if job["service"] == FIT:
+            html(f'<p><a href="/fits/{escape(job["id"])}">As the report of a fit</a></p>')
         show_result(job["result"], job["service"])
     _signed(page, job)
     _provenance(job)
@@ -114,20 +118,7 @@ def show_result(result: dict[str, Any], name: str) -> None:
     """Plots first, values and tables second, downloads last."""
     if result.get("text"):
         html(f'<pre class="facts">{escape(result["text"])}</pre>')
-    if result.get("plots"):
-        with ui.element("div").classes("columns"):
-            for plot in result["plots"]:
-                width = "span-12" if len(result["plots"]) == 1 else "span-6"
-                with ui.element("figure").classes(f"card {width}").style("margin: 0"):
-                    with ui.element("div").classes("row spread pair"):
-                        html(f"<h3>{escape(plot['title'])}</h3>")
-                        holder: dict[str, Any] = {}
-                        downloads(plot["title"], name, plot, holder)
-                    chart = ui.echart(plot_options(plot), renderer="svg").style(
-                        "height: 260px; width: 100%"
-                    )
-                    holder["chart"] = chart
-                    chart.props(f'role=img aria-label="Plot of {escape(plot["title"])}"')
+    show_plots(result, name)
     if result.get("values"):
         with ui.element("div").classes("card"):
             rows = [_value_row(key, value) for key, value in result["values"].items()]
@@ -149,6 +140,25 @@ def show_result(result: dict[str, Any], name: str) -> None:
                 f'href="/api/artefacts/{made["hash"]}">'
                 f"{escape(made['name'])} ({made['size'] / 1024:.0f} kB)</a>"
             )
+
+
+def show_plots(result: dict[str, Any], name: str) -> None:
+    """The plots of a result, two in a row, each with its downloads."""
+    if not result.get("plots"):
+        return
+    with ui.element("div").classes("columns"):
+        for plot in result["plots"]:
+            width = "span-12" if len(result["plots"]) == 1 else "span-6"
+            with ui.element("figure").classes(f"card {width}").style("margin: 0"):
+                with ui.element("div").classes("row spread pair"):
+                    html(f"<h3>{escape(plot['title'])}</h3>")
+                    holder: dict[str, Any] = {}
+                    downloads(plot["title"], name, plot, holder)
+                chart = ui.echart(plot_options(plot), renderer="svg").style(
+                    "height: 260px; width: 100%"
+                )
+                holder["chart"] = chart
+                chart.props(f'role=img aria-label="Plot of {escape(plot["title"])}"')
 
 
 def _value_row(key: str, value: dict[str, Any]) -> list[Any]:
@@ -207,7 +217,7 @@ def plot_options(plot: dict[str, Any]) -> dict[str, Any]:
             times, low, high = ([row[k] for row in kept] for k in range(3))
             series += band(0, f"b{number}", times, low, high, fill)
         series.append(_curve(number, one, x["data"], lines, len(plot["y"])))
-    units = {s.get("unit", "") for s in plot["y"]}
+    units = {s.get("unit", "") for s in plot["y"]} - {"1"}
     return {
         "animation": False,
         "useUTC": True,
@@ -223,6 +233,7 @@ def plot_options(plot: dict[str, Any]) -> dict[str, Any]:
             "type": "time" if is_time else "value",
             "scale": True,
             **AXIS,
+            **({} if is_time else TICKS),
             "nameLocation": "middle",
             "nameGap": 26,
             "name": _label(x["name"], x.get("unit", "")),

@@ -90,6 +90,7 @@ def _last_jobs(page: Page) -> None:
             for job in jobs
         ]
         html(grid(["service", "who", "when", "state"], rows))
+        html('<p><a href="/fits">Population fits, to read and to compare</a></p>')
 
 
 def service_page(page: Page, stage: str, name: str) -> None:

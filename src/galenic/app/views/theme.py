@@ -33,6 +33,8 @@ AXIS: dict[str, Any] = {
     "splitLine": {"show": True, **THIN},
     "nameTextStyle": TEXT,
 }
+TICKS: dict[str, Any] = {"axisLabel": {**AXIS["axisLabel"], ":formatter": "galenic.tick"}}
+"""An axis that ends where its data end, with ends that read well."""
 TOOLTIP: dict[str, Any] = {
     "trigger": "axis",
     "axisPointer": {

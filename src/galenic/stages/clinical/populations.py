@@ -6,15 +6,12 @@ from typing import Annotated, Any, Literal
 
 from galenic.twin.service import (
     Artefact,
-    Axis,
     Column,
     File,
     Help,
     ModelRef,
-    Plot,
     Result,
     Run,
-    Series,
     Table,
     Value,
     Values,
@@ -99,7 +96,9 @@ def population_fit(
         For NPDE and visual predictive checks of the report; 0 leaves them out.
     """
     from galenic.inference.mixed import report
-    from galenic.stages.clinical import estimation
+    from galenic.inference.mixed.residuals import residuals
+    from galenic.inference.mixed.vpc import check
+    from galenic.stages.clinical import estimation, pictures
 
     problem = estimation.problem(
         estimation.start(model.load()(), values), data, dose_to, output, vary, occasion,
@@ -112,7 +111,11 @@ def population_fit(
     run.progress(0.88, "report")
     page = report.html(found, f"Population fit of {data.name}", simulations, run.seed)
     artefact = Artefact("population-fit.html", page.encode(), "text/html")
-    return Result(_told(found), _values(found), _tables(found), _plots(found), [artefact])
+    plots = pictures.fit(found, residuals(found, 0))
+    for e, (_, unit) in enumerate(problem.records.endpoints if simulations else ()):
+        panels = check(found, e, simulations=simulations, seed=run.seed)
+        plots += [pictures.percentiles(panel, unit) for panel in panels]
+    return Result(_told(found), _values(found), _tables(found), plots, [artefact])
 
 
 @service("Check a population", stage="clinical")
@@ -153,7 +156,7 @@ def population_check(
     from galenic.inference.mixed.fit import evaluate
     from galenic.inference.mixed.residuals import residuals
     from galenic.inference.mixed.vpc import check
-    from galenic.stages.clinical import estimation
+    from galenic.stages.clinical import estimation, pictures
 
     problem = estimation.problem(
         estimation.start(model.load()(), values), data, dose_to, output, vary, occasion,
@@ -168,7 +171,8 @@ def population_check(
     text = f"{100 * share:.0f} % of observed percentiles lie outside of their 95 % intervals."
     told = {"objective": Value(at.objective), "outside": Value(100 * share, "%")}
     told |= {f"npde {name}": Value(value) for name, value in tests.items()}
-    return Result(text, told, [], [_percentiles(p, level) for p in panels for level in range(3)])
+    unit = problem.records.endpoints[0][1]
+    return Result(text, told, [], [pictures.percentiles(panel, unit) for panel in panels])
 
 
 def _told(found: Any) -> str:
@@ -217,32 +221,3 @@ def _tables(found: Any) -> list[Table]:
         ),
         Table("individuals", tuple(Column(k, [one[k] for one in people]) for k in keys)),
     ]
-
-
-def _plots(found: Any) -> list[Plot]:
-    from galenic.inference.mixed.residuals import residuals
-
-    every = residuals(found, 0)
-    order = every.time.argsort(kind="stable")
-    hours = [float(t) / 3600.0 for t in every.time[order]]
-    shown = [
-        Series("DV", every.dv[order].tolist(), style="measured"),
-        Series("IPRED", every.ipred[order].tolist(), style="estimated"),
-        Series("PRED", every.pred[order].tolist(), style="predicted"),
-    ]
-    weighted = [Series("CWRES", every.cwres[order].tolist(), style="measured")]
-    return [
-        Plot("observations and predictions", Axis("time", hours, "h"), tuple(shown)),
-        Plot("conditional weighted residuals", Axis("time", hours, "h"), tuple(weighted)),
-    ]
-
-
-def _percentiles(panel: Any, k: int) -> Plot:
-    hours = [float(t) / 3600.0 for t in panel.time]
-    simulated = Series(
-        "simulated", panel.middle[k].tolist(), style="predicted",
-        lower=panel.low[k].tolist(), upper=panel.high[k].tolist(),
-    )  # fmt: skip
-    observed = Series("observed", panel.observed[k].tolist(), style="measured")
-    title = f"{panel.title}: {100 * panel.levels[k]:g} % percentile"
-    return Plot(title, Axis("time", hours, "h"), (observed, simulated))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import re
 from dataclasses import replace
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 from tests.unit.connect.epcis import examples as epcis
@@ -173,6 +175,79 @@ async def test_each_tab_can_be_linked_to(page, tab):
     assert "went wrong" not in text
     assert {"What-if": "Compare", "Estimates": "Innovations", "Control": "Last proposal",
             "Model": "model identity", "Records": "search words"}[tab] in text  # fmt: skip
+
+
+def subjects(seed: int) -> bytes:
+    """Six subjects after 300 mg by mouth, in NONMEM's style."""
+    rng = np.random.default_rng(seed)
+    rows = ["ID,TIME,AMT,DV,EVID,MDV"]
+    for n in range(1, 7):
+        ka, CL, V = 1.5 * np.exp(0.5 * rng.normal()), 2.8 * np.exp(0.25 * rng.normal()), 32.0
+        rows.append(f"{n},0,300,,1,1")
+        for t in (0.5, 1, 2, 5, 9, 24):
+            k = CL / V
+            c = 300 * ka / (V * (ka - k)) * (np.exp(-k * t) - np.exp(-ka * t))
+            rows.append(f"{n},{t},,{c + 0.3 * rng.normal():.3f},0,0")
+    return "\n".join(rows).encode()
+
+
+@pytest.fixture(scope="module")
+def fits(web):
+    """The jobs of three fits: two models of the same data, and one of other data."""
+    who = Caller(NAME, ("engineer",), "rest")
+    made = []
+    for seed, vary in ((1, ["absorption.ka=0.6", "body.CL"]), (1, ["body.CL"]), (2, ["body.CL"])):
+        given = {
+            "model": "oral-one-compartment", "dose_to": "absorption.depot", "output": "body.C",
+            "vary": vary, "additive": 0.5, "proportional": 0.0, "simulations": 0,
+            "data": {"name": f"<set {seed}>.csv",
+                     "content": base64.b64encode(subjects(seed)).decode()},
+        }  # fmt: skip
+        job = web.session.call("clinical.population_fit", given, who, wait=120)
+        job.outcome()
+        made.append(job.id)
+    return made
+
+
+async def test_a_fit_is_reported_with_its_estimates_and_pictures(page, fits):
+    text = await page("/fits")
+    assert text.count('href="/fits/') >= 3
+    assert "&lt;set 1&gt;.csv" in text or "<set 1>.csv" not in text
+
+    text = await page(f"/fits/{fits[0]}")
+
+    for words in ("Estimates", "absorption.ka", "RSE [%]", "Shrinkage", "condition number",
+                  "against individual predictions", "random effect of body.CL"):  # fmt: skip
+        assert words in text, words
+
+
+async def test_fits_stand_side_by_side_with_the_likelihoods_of_equal_data(page, fits):
+    text = await page(f"/fits/compare?of={fits[0]},{fits[1]}")
+
+    assert "A: estimate (RSE)" in text
+    assert "B: estimate (RSE)" in text
+    assert "least" in text
+    assert "cannot be compared" not in text
+
+
+async def test_fits_of_other_data_are_told_apart(page, fits):
+    assert "cannot be compared" in await page(f"/fits/compare?of={fits[0]},{fits[2]}")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/fits/compare?of=", "Name 2 to 6 fits"), ("/fits/compare?of=a,b", "there is no job"),
+     ("/fits/nothing", "there is no job")],
+)  # fmt: skip
+async def test_fits_that_are_not_there_are_said_so(page, path, words):
+    assert words in await page(path)
+
+
+async def test_a_computed_result_keeps_its_address_after_a_restart(web, fits):
+    kept = web.session.store.get("job", fits[0])
+
+    assert kept["state"] == "done"
+    assert web.session.store.artefact(kept["result"]).media_type == "application/json"
 
 
 async def test_an_unknown_twin_is_an_error_with_close_names(page):

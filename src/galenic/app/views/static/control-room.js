@@ -14,6 +14,9 @@ window.galenic = {
       }
     }
   },
+  // a number at an axis, without the digits of a value that only ends it
+  tick: (value) => String(Number(value.toPrecision(4))),
+
   // text of a tooltip over all series at one time: only those that have a name to show
   tip(rows) {
     const list = Array.isArray(rows) ? rows : [rows];

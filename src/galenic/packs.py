@@ -20,7 +20,6 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -127,17 +126,6 @@ class Columns:
                 self.historical[rows].astype(bool).tolist(),
             )
         )
-
-    @cached_property
-    def newest(self) -> dict[str, tuple[int, int]]:
-        """Time and row of the newest sample of each tag; of several at one time the last."""
-        order = np.argsort(self.time, kind="stable")
-        rows = dict(zip(self.tag[order].tolist(), order.tolist(), strict=True))
-        times = self.time[list(rows.values())].tolist()
-        return {
-            self.tags[tag]: (time, row)
-            for (tag, row), time in zip(rows.items(), times, strict=True)
-        }
 
     def values(self) -> list[Any]:
         """The values, each of its own type."""

@@ -130,16 +130,25 @@ def correct_latest(row: Row) -> tuple[str, tuple[Any, ...]]:
 
 def newest_samples(packed: Iterable[Columns]) -> list[Sample]:
     """The newest sample of each tag in packs; of several at one time the last to come."""
-    newest: dict[str, tuple[int, int, Columns]] = {}
-    for columns in packed:
-        for tag, (time, row) in columns.newest.items():
-            known = newest.get(tag)
-            if known is None or time >= known[0]:
-                newest[tag] = time, row, columns
-    rows: dict[int, tuple[Columns, list[int]]] = {}
-    for _, row, columns in newest.values():
-        rows.setdefault(id(columns), (columns, []))[1].append(row)
-    return [sample for columns, held in rows.values() for sample in columns.at(np.array(held))]
+    columns = list(packed)
+    if not columns:
+        return []
+    numbers: dict[str, int] = {}
+    for one in columns:
+        for tag in one.tags:
+            numbers.setdefault(tag, len(numbers))
+    tags = [np.array([numbers[tag] for tag in one.tags])[one.tag] for one in columns]
+    order = np.argsort(np.concatenate([one.time for one in columns]), kind="stable")
+    newest = np.full(len(numbers), -1)
+    newest[np.concatenate(tags)[order]] = order  # of one tag the last row that is put here stays
+    newest = np.sort(newest[newest >= 0])
+    ends = np.cumsum([len(one) for one in columns])
+    parts = np.split(newest, np.searchsorted(newest, ends[:-1]))
+    return [
+        sample
+        for one, end, rows in zip(columns, ends, parts, strict=True)
+        for sample in one.at(rows - (end - len(one)))
+    ]
 
 
 def packed_table(columns: Columns, sequence: int) -> pa.Table:

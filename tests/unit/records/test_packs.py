@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from galenic import packs
 from galenic.connect.files.recorded import Recorded
 from galenic.errors import StorageError
-from galenic.records import open_site
+from galenic.records import historian, open_site
 from galenic.records.bundle import write_bundle
 from galenic.records.export import export
 from galenic.records.moving import move_site
@@ -214,3 +215,27 @@ def test_a_nan_and_the_sign_of_a_zero_are_filed_as_the_tables_file_them(site):
 
     one, other = (site.history(tag, 0, FOREVER).drop_columns("tag") for tag in "TU")
     assert repr(one.to_pylist()) == repr(other.to_pylist())
+
+
+def test_the_newest_of_each_tag_is_found_among_packs():
+    """Beside a plain loop; times repeat, and tags come in other orders in each pack."""
+    rng = random.Random(4)
+    for count in range(1, 6):
+        parts = [
+            [
+                Sample(f"T{rng.randrange(9)}", float(i), "kg", rng.randrange(6), 1)
+                for i in range(100 * number, 100 * number + rng.randrange(1, 40))
+            ]
+            for number in range(count)
+        ]
+        expected: dict[str, Sample] = {}
+        for one in (sample for part in parts for sample in part):
+            known = expected.get(one.tag)
+            if known is None or one.source_time >= known.source_time:
+                expected[one.tag] = one
+
+        found = historian.newest_samples(packs.Columns.of(part) for part in parts)
+
+        assert {one.tag: one for one in found} == expected
+        assert len(found) == len(expected)
+    assert historian.newest_samples([]) == []

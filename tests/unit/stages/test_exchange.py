@@ -124,3 +124,40 @@ def test_what_is_refused_is_told_in_full(capsys, tmp_path):
     assert code != 0
     assert "not valid SBML" in err
     assert "broken.xml" in err
+
+
+CONTROL = """$PROBLEM bolus
+$INPUT ID TIME DV AMT WT
+$DATA x.csv
+$SUBROUTINES ADVAN1 TRANS2
+$PK
+ CL = THETA(1)*(WT/70)**.75*EXP(ETA(1))
+ V = THETA(2)
+ S1 = V
+$ERROR
+ Y = F*(1+EPS(1))
+$THETA (0, 4) (0, 30)
+$OMEGA .09
+$SIGMA .04
+"""
+
+
+def test_a_control_stream_becomes_a_model_file_that_runs(capsys, tmp_path):
+    path = tmp_path / "run1.ctl"
+    path.write_text(CONTROL)
+    line = ("models", "import-nonmem", str(path), "--time-unit", "h", "--dose-unit", "mg",
+            "--dv-unit", "mg/L")  # fmt: skip
+
+    code, _, err = galenic(capsys, *line)
+    assert code != 0
+    assert "covariate WT" in err
+
+    code, out, err = galenic(capsys, *line, "--covariates", "WT=70 kg", "--out", str(tmp_path))
+    assert (code, "Bolus, written as bolus.py" in out) == (0, True), err
+    made = str(tmp_path / "bolus.py")
+    code, out, err = galenic(
+        capsys, "simulate", made, "--for", "2 h", "--set", "A1=90 mg", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)["values"]["Y"]["value"]
+    assert found == pytest.approx(3.0 * 2.718281828 ** (-4 / 30 * 2), rel=1e-5)

@@ -57,7 +57,7 @@ def import_sbml(path: str | Path) -> Imported:
     DataError
         The file is not valid SBML.
     NotExpressible
-        The model needs what the language cannot say exactly, such as delays of quantities.
+        The model needs what the language cannot say exactly, such as delays that move.
     """
     from galenic.modeling.sbml.document import text_of
 

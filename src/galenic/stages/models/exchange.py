@@ -1,14 +1,16 @@
-"""Models for others and from others: C, FMI units, SBML."""
+"""Models for others and from others: C, FMI units, SBML, NONMEM."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from galenic.errors import DataError
 from galenic.twin.service import (
     Artefact,
     Column,
     Duration,
     File,
+    Help,
     ModelRef,
     Result,
     Run,
@@ -101,3 +103,47 @@ def import_sbml(file: File) -> Result:
         [Table("quantities", columns)],
         artefacts=[Artefact(name, imported.source.encode(), "text/x-python")],
     )
+
+
+@service("Import a NONMEM control stream", stage="models")
+def import_nonmem(
+    file: File,
+    time_unit: Annotated[str, Help("Unit of TIME, as h.")],
+    dose_unit: Annotated[str, Help("Unit of AMT, as mg.")],
+    dv_unit: Annotated[str, Help("Unit of DV, as mg/L.")],
+    covariates: Annotated[
+        tuple[str, ...], Help("For each covariate a typical value with unit: 'WT=70 kg', SEX=0.")
+    ] = (),
+) -> Result:
+    """Turn a NONMEM control stream into a Python file: model, population, data layout, settings.
+
+    Parameters
+    ----------
+    file : file
+        Control stream with ADVAN 1-4, 6 or 10-13. What is not taken over exactly is refused with
+        its line.
+    """
+    from galenic.inference.nonmem import Units, import_text
+
+    known = dict(_typical(text) for text in covariates)
+    imported = import_text(file.text(), Units(time_unit, dose_unit, dv_unit, known), file.name)
+    entries = imported.population().system.parameters
+    rows = [(e.path, float(e.value / e.unit.scale), e.unit.text, e.meaning) for e in entries]
+    columns = tuple(
+        Column(name, [row[i] for row in rows])
+        for i, name in enumerate(("path", "value", "unit", "meaning"))
+    )
+    name = f"{imported.name.lower()}.py"
+    return Result(
+        "\n".join([f"{imported.name}, written as {name}", *imported.notes]),
+        {"method": imported.method},
+        [Table("parameters", columns)],
+        artefacts=[Artefact(name, imported.source.encode(), "text/x-python")],
+    )
+
+
+def _typical(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not value.strip():
+        raise DataError(f"covariate {text!r}", expected="NAME=value unit, as WT=70 kg")
+    return name.strip().upper(), value

@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from galenic.stages.models.exchange import export as export
+from galenic.stages.models.exchange import import_nonmem as import_nonmem
 from galenic.stages.models.exchange import import_sbml as import_sbml
 from galenic.twin.service import (
     Artefact,

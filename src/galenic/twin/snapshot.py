@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,8 @@ from galenic.twin.level import Levels
 from galenic.twin.twin import Twin
 
 FORMAT = 3
+
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def snapshot(twin: Twin) -> bytes:
@@ -54,7 +57,7 @@ def snapshot(twin: Twin) -> bytes:
             "health": _health_dict(twin.health),
             "targets": dict(twin.targets),
             "acting": twin.acting.to_dict(),
-            "seen": json.dumps([[key, *seen] for key, seen in twin._seen.items()]),
+            "seen": _written(twin._seen),
             "amended": {
                 key: [received, by, event.to_dict()]
                 for key, (received, by, event) in twin._amended.items()
@@ -62,6 +65,12 @@ def snapshot(twin: Twin) -> bytes:
         }
     )
     return zlib.compress(record, 1)
+
+
+def _written(seen: Mapping[str, tuple[int, str]]) -> str:
+    """JSON rows of key, time and tag; up to a million, so no list is made of each."""
+    rows = [f"[{_quoted(key)}, {time}, {_quoted(tag)}]" for key, (time, tag) in seen.items()]
+    return f"[{', '.join(rows)}]"
 
 
 def _row(entry: Entry) -> list[Any]:

@@ -556,6 +556,17 @@ def test_snapshot_and_restore_go_on_bit_for_bit():
     assert twin.status() == other.status()
 
 
+def test_a_snapshot_keeps_keys_of_any_text():
+    twin = made()
+    for i, key in enumerate(['a"b', "\\", "\n\x00\u2028", "ü\U0001f600", "\ud800", "[1, 2]"]):
+        twin.accept(sample("Tank.Out", i + 1, 1.0, source_key=key))
+
+    again = restore(twin.definition, twin.snapshot())
+
+    assert len(again._seen) == 6
+    assert list(again._seen.items()) == list(twin._seen.items())
+
+
 def test_a_snapshot_of_another_version_is_refused():
     data = made().snapshot()
 

@@ -159,9 +159,12 @@ class Keeper:
 
     async def save(self, twin: Twin, fold: Pool, reason: str) -> None:
         """A checkpoint of a twin at its journal position."""
-        self._unsaved = 0
         point, belief = await fold.run(partial(self._point, twin))
         await self._durably(partial(self._save, point, belief, reason))
+
+    def saving(self) -> None:
+        """Checkpoints of all begin now."""
+        self._unsaved = 0
 
     async def quality(self, records: Mapping[str, Any], letters: list[DeadLetter]) -> None:
         """What became of the data of each source, and messages that nobody could read."""

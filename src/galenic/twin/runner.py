@@ -499,6 +499,7 @@ class Runner:
 
     async def _save(self, reason: str) -> None:
         """Checkpoints of all twins at their journal positions, and what was counted."""
+        self._keeper.saving()
         await self._keep_quality()
         for twin in self.twins.values():
             await self._keeper.save(twin, self._fold, reason)

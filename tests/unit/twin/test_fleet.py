@@ -90,6 +90,29 @@ def test_few_are_in_memory_and_each_comes_back_bit_for_bit(tmp_path):
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_a_site_of_fleets_alone_is_checkpointed_once_per_so_many_events(tmp_path, monkeypatch):
+    monkeypatch.setattr("galenic.twin.keeper.REPLAYED", 12)
+
+    async def run() -> list[str]:
+        one = runner(tmp_path, Still(T0), rows=ROWS)
+        await one.start()
+        saves, save = [], one._save
+
+        async def noted(reason: str) -> None:
+            saves.append(reason)
+            await save(reason)
+
+        monkeypatch.setattr(one, "_save", noted)
+        for second in range(1, 21):
+            await one.submit(Sample("Tank.Out", 0.3, "", at(second), at(second)), "vials:v1")
+            await one.submit(Tick(at(second)), "vials:v1")
+        await one.stop()
+        return saves
+
+    saves = asyncio.run(asyncio.wait_for(run(), 60))
+    assert 2 <= saves.count("checkpoint") <= 4
+
+
 def looked(twin):
     return twin.belief.identity, twin.now, twin.fold.state.alarms, twin.counters["Tank.Out"]
 

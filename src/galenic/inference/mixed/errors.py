@@ -89,7 +89,7 @@ class ErrorModel:
         share = sd.get(PROPORTIONAL, 0.0)
         if r.combine == "log":
             vs[0] = 2.0 * share**2
-            return _Spread(np.full_like(f, share**2), v1, v2, vs, v1s)
+            return _Spread(share**2 + np.zeros_like(f), v1, v2, vs, v1s)
         fixed, b = sd.get(ADDITIVE, 0.0), place.get(PROPORTIONAL)
         w, power = f**2 + _SMALL, r.power
         if r.combine == "variance":
@@ -143,7 +143,8 @@ class ErrorModel:
     def terms(self, y: Array, f: Array, at: Array | None, s: Array, below: bool) -> list[Array]:
         """The fields of Terms for flat arrays; ``at`` is f of the variance without interaction.
 
-        With ``below`` the observations lie anywhere below ``y``.
+        Sigmas are (n_sigma,) or (n_sigma, n). With ``below`` the observations lie anywhere below
+        ``y``.
         """
         spread = self._spread(f if at is None else at, s, at is None)
         scale = self._scale(y, f)
@@ -258,19 +259,25 @@ class Errors:
         who: npt.NDArray[np.int64] | None = None,
         y: Array | None = None,
     ) -> Terms:
-        """Terms of all observations; zero where there is none."""
+        """Terms of all observations; zero where there is none.
+
+        ``s`` (n_sigma,) are the same for all rows, or (rows, n_sigma) one set for each.
+        """
         rows = slice(None) if who is None else who
         mask, endpoint = course.mask[rows], course.endpoint[rows]
         censored, limits = course.censored[rows], course.limits[rows]
         values = course.y[rows] if y is None else y
-        found = [np.zeros((*mask.shape, len(s)) if k in WIDE else mask.shape) for k in range(8)]
+        found = [
+            np.zeros((*mask.shape, s.shape[-1]) if k in WIDE else mask.shape) for k in range(8)
+        ]
         for e, (model, place) in enumerate(zip(self.models, self.slices, strict=True)):
             for below, given in ((False, values), (True, limits)):
                 mine = mask & (endpoint == e) & (censored == below)
                 if not mine.any():
                     continue
+                sigmas = s[place] if s.ndim == 1 else s[np.nonzero(mine)[0], place].T
                 parts = model.terms(
-                    given[mine], f[mine], None if at is None else at[mine], s[place], below
+                    given[mine], f[mine], None if at is None else at[mine], sigmas, below
                 )
                 for k, part in enumerate(parts):
                     if k in WIDE:

@@ -7,15 +7,18 @@ Gelman, J Mach Learn Res 15:1593-1623, 2014; Betancourt, arXiv:1701.02434, 2017.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from galenic.inference.algebra import Array
 
-Density = Callable[[Array], tuple[float, Array]]
+Density = Callable[[Array], tuple[Array, Array]]
+Asking = Generator[Array, tuple[float, Array], "_T"]  # asks for the density at points
+_T = TypeVar("_T")
 _DIVERGED = 1000.0
 
 
@@ -62,46 +65,69 @@ class _Tree:
     diverged: bool
 
 
-class Sampler:
-    """NUTS for one log density.
+def sample(
+    density: Density,
+    starts: Array,
+    rngs: Sequence[np.random.Generator],
+    draws: int,
+    warmup: int,
+    told: Callable[[float], bool | None] | None = None,
+) -> list[Chain]:
+    """Chains side by side, of which each step is one call of the density.
 
     Parameters
     ----------
     density : callable
-        Logarithm of the density, up to a constant, and its gradient.
-    metric : array (size,)
-        First guess of the variances.
+        Of points (m, size): logarithms of the density (m,), up to a constant, and gradients.
+    starts : array (chains, size)
+    rngs : sequence of numpy Generator
+        One for each chain.
+    draws, warmup : int
+    told : callable, optional
+        Gets the share of the work done; returning False stops.
     """
+    samplers = [_Sampler(rng, len(start)) for rng, start in zip(rngs, starts, strict=True)]
+    asking = [one.run(start, draws, warmup) for one, start in zip(samplers, starts, strict=True)]
+    points = {k: next(one) for k, one in enumerate(asking)}
+    done: dict[int, Chain] = {}
+    said, total = 0, len(asking) * (warmup + draws)
+    while points:
+        values, gradients = density(np.array(list(points.values())))
+        for k, value, gradient in zip(list(points), values, gradients, strict=True):
+            try:
+                points[k] = asking[k].send((float(value), gradient))
+            except StopIteration as end:
+                done[k] = end.value
+                del points[k]
+        made = sum(one.made for one in samplers)
+        if told is not None and made > said and told(made / total) is False:
+            for one in samplers:
+                one.stopped = True
+        said = made
+    return [done[k] for k in range(len(asking))]
+
+
+class _Sampler:
+    """NUTS for one chain, as a generator that asks for the density where it needs it."""
 
     def __init__(
-        self,
-        density: Density,
-        metric: Array,
-        rng: np.random.Generator,
-        target: float = 0.8,
-        depth: int = 9,
+        self, rng: np.random.Generator, size: int, target: float = 0.8, depth: int = 9
     ) -> None:
-        self.density, self.metric, self.rng = density, np.asarray(metric, float), rng
+        self.metric, self.rng = np.ones(size), rng
         self.target, self.depth = target, depth
-        self.step = 0.1
+        self.step, self.made, self.stopped = 0.1, 0, False
 
-    def run(
-        self,
-        start: Array,
-        draws: int,
-        warmup: int,
-        told: Callable[[float], bool | None] | None = None,
-    ) -> Chain:
-        """One chain; ``told`` gets the share of the work done and stops it by False."""
+    def run(self, start: Array, draws: int, warmup: int) -> Asking[Chain]:
+        """One chain."""
         q = np.array(start, float)
-        value, gradient = self.density(q)
-        self.step = self._reasonable(q, value, gradient)
+        value, gradient = yield q
+        self.step = yield from self._reasonable(q, value, gradient)
         averaging = _Averaging(self.step, self.target)
         windows = set(_windows(warmup))
         seen: list[Array] = []
         kept, depths, accepted, diverged = [], [], [], 0
         for k in range(warmup + draws):
-            tree, depth = self._path(q, value, gradient)
+            tree, depth = yield from self._path(q, value, gradient)
             q, value, gradient = tree.sample, tree.value, tree.gradient
             share = tree.accept / max(tree.count, 1)
             if k < warmup:
@@ -110,7 +136,7 @@ class Sampler:
                 if k in windows:
                     self._adapt(np.array(seen))
                     seen = []
-                    self.step = self._reasonable(q, value, gradient)
+                    self.step = yield from self._reasonable(q, value, gradient)
                     averaging = _Averaging(self.step, self.target)
                 if k == warmup - 1:
                     self.step = averaging.final
@@ -119,7 +145,8 @@ class Sampler:
                 depths.append(depth)
                 accepted.append(share)
                 diverged += tree.diverged
-            if told is not None and told((k + 1) / (warmup + draws)) is False:
+            self.made = k + 1
+            if self.stopped:
                 break
         return Chain(
             np.array(kept).reshape(len(kept), len(q)),
@@ -133,23 +160,23 @@ class Sampler:
         n = len(seen)
         self.metric = (n * seen.var(axis=0) + 5e-3 * self.metric) / (n + 5.0) + 1e-10
 
-    def _leap(self, at: _Edge, step: float) -> tuple[_Edge, float]:
+    def _leap(self, at: _Edge, step: float) -> Asking[tuple[_Edge, float]]:
         p = at.p + 0.5 * step * at.gradient
         q = at.q + step * self.metric * p
-        value, gradient = self.density(q)
+        value, gradient = yield q
         return _Edge(q, p + 0.5 * step * gradient, gradient), value
 
     def _energy(self, value: float, p: Array) -> float:
         return value - 0.5 * float(np.sum(self.metric * p * p))
 
-    def _reasonable(self, q: Array, value: float, gradient: Array) -> float:
+    def _reasonable(self, q: Array, value: float, gradient: Array) -> Asking[float]:
         """A step whose acceptance is about one half."""
         step = 0.1
         p = self.rng.standard_normal(len(q)) / np.sqrt(self.metric)
         before = self._energy(value, p)
         way = 0
         for _ in range(40):
-            edge, found = self._leap(_Edge(q, p, gradient), step)
+            edge, found = yield from self._leap(_Edge(q, p, gradient), step)
             change = self._energy(found, edge.p) - before
             up = np.isfinite(change) and change > np.log(0.5)
             if way and (1 if up else -1) != way:
@@ -158,7 +185,7 @@ class Sampler:
             step *= 2.0**way
         return step
 
-    def _path(self, q: Array, value: float, gradient: Array) -> tuple[_Tree, int]:
+    def _path(self, q: Array, value: float, gradient: Array) -> Asking[tuple[_Tree, int]]:
         p = self.rng.standard_normal(len(q)) / np.sqrt(self.metric)
         begin = self._energy(value, p)
         edge = _Edge(q, p, gradient)
@@ -166,14 +193,15 @@ class Sampler:
         depth = 0
         while tree.going and depth < self.depth:
             way = 1 if self.rng.random() < 0.5 else -1
-            other = self._grow(tree.right if way > 0 else tree.left, way, depth, begin)
+            edge = tree.right if way > 0 else tree.left
+            other = yield from self._grow(edge, way, depth, begin)
             tree = self._joined(tree, other, way, top=True)
             depth += 1
         return tree, depth
 
-    def _grow(self, edge: _Edge, way: int, depth: int, begin: float) -> _Tree:
+    def _grow(self, edge: _Edge, way: int, depth: int, begin: float) -> Asking[_Tree]:
         if depth == 0:
-            new, value = self._leap(edge, way * self.step)
+            new, value = yield from self._leap(edge, way * self.step)
             change = self._energy(value, new.p) - begin
             change = change if np.isfinite(change) else -np.inf
             wrong = change < -_DIVERGED
@@ -181,10 +209,11 @@ class Sampler:
             return _Tree(
                 new, new, new.q, change, value, new.gradient, new.p, not wrong, accept, 1, wrong
             )
-        tree = self._grow(edge, way, depth - 1, begin)
+        tree = yield from self._grow(edge, way, depth - 1, begin)
         if not tree.going:
             return tree
-        other = self._grow(tree.right if way > 0 else tree.left, way, depth - 1, begin)
+        end = tree.right if way > 0 else tree.left
+        other = yield from self._grow(end, way, depth - 1, begin)
         return self._joined(tree, other, way, top=False)
 
     def _joined(self, tree: _Tree, other: _Tree, way: int, top: bool) -> _Tree:

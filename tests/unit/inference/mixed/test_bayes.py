@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from galenic import Model, Output, Parameter, Population, State, der
-from galenic.inference.mixed.bayes import Priors, _Density, bayes
-from galenic.inference.mixed.fit import fit
+from galenic.inference.mixed.bayes import Density, Priors, White, bayes
+from galenic.inference.mixed.fit import evaluate, fit
 from galenic.inference.mixed.layout import Layout, Route
-from galenic.inference.mixed.nuts import Sampler, effective, split_r
+from galenic.inference.mixed.nuts import effective, sample, split_r
 from galenic.inference.mixed.problem import Problem
 from galenic.inference.mixed.records import read
 from galenic.inference.mixed.simulate import data_set
@@ -22,9 +22,9 @@ def test_a_normal_density_with_unequal_scales() -> None:
     sd = np.array([0.1, 1.0, 30.0])
 
     def density(x):
-        return -0.5 * float(np.sum((x / sd) ** 2)), -x / sd**2
+        return -0.5 * np.sum((x / sd) ** 2, axis=1), -x / sd**2
 
-    chain = Sampler(density, np.ones(3), np.random.default_rng(1)).run(np.ones(3), 1500, 600)
+    chain = sample(density, np.ones((1, 3)), [np.random.default_rng(1)], 1500, 600)[0]
 
     assert chain.diverged == 0 and 0.7 < chain.accepted < 0.95
     count = effective(chain.draws[None])
@@ -41,7 +41,8 @@ def test_chains_that_disagree_are_seen() -> None:
     assert split_r(one + np.array([0.0, 2.0])[:, None, None])[0] > 1.3
 
 
-def test_the_gradient_is_that_of_differences() -> None:
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_gradient_is_that_of_differences(centred: bool) -> None:
     """Correlated effects and effects by occasion included."""
     population = Population(
         OneCompartment(CL="3 L/h", V1="30 L"),
@@ -57,23 +58,22 @@ def test_the_gradient_is_that_of_differences() -> None:
             {"ID": i, "TIME": t, "AMT": 0, "DV": 2.0, "EVID": 0, "OCC": 1 + (t > 5)} for t in (2, 9)
         ]
     problem = Problem(population, read(rows, Layout(Route("A1"), "C")))
-    density = _Density(problem, Priors())
+    density = Density(problem, Priors(), centred)
     rng = np.random.default_rng(2)
     effects = 0.1 * rng.standard_normal((3, problem.joined.n_effects))
     place = density.place(problem.start(), effects)
 
     vector, again = density.taken(place)
     moved = place + 0.1 * rng.standard_normal(len(place))
-    _, gradient = density(moved)
+    white = White(density, evaluate(problem))
+    point = rng.standard_normal(len(place))
 
     assert vector == pytest.approx(problem.start(), abs=1e-12)
     assert again == pytest.approx(effects, abs=1e-12)
-    numeric = []
-    for k in range(len(moved)):
-        step = np.zeros(len(moved))
-        step[k] = 1e-6
-        numeric.append((density(moved + step)[0] - density(moved - step)[0]) / 2e-6)
-    assert gradient == pytest.approx(np.array(numeric), rel=1e-5, abs=1e-5)
+    for function, at in ((density, moved), (white, point)):
+        steps = 1e-6 * np.eye(len(at))
+        numeric = (function(at + steps)[0] - function(at - steps)[0]) / 2e-6
+        assert function(at[None])[1][0] == pytest.approx(numeric, rel=1e-5, abs=1e-5)
 
 
 class Level(Model):

@@ -376,6 +376,7 @@ def test_what_is_on_the_pages_can_be_read_reached_and_named(browser, address, th
     found = {}
     for path in ("/", "/twin/tank-1", "/services", "/alarms", "/alarms/history", "/fleets",
                  "/alarms/performance", "/records", "/data", "/settings", "/requests",
+                 "/services/data/plan_import",
                  "/goods", "/goods?text=1", f"/goods?thing={epcis.PALLET}"):  # fmt: skip
         browser.goto(address + path)
         wait(lambda: browser.run("document.querySelector('main h1') !== null"), 30, path)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from galenic.clock import Clock, to_iso
+from galenic.clock import SECOND, Clock, to_iso
 from galenic.errors import NotPermitted
 from galenic.records.policy import MINUTE, AccessRules
 from galenic.records.store import Store, Transaction
@@ -75,7 +75,7 @@ class Attempts:
                 "there were too many wrong passwords for this name",
                 hint="ask an administrator to unlock it"
                 if until >= FOR_EVER
-                else f"try again after {to_iso(until)}",
+                else f"try again after {to_iso(-(-until // SECOND) * SECOND)}",
             )
 
     def failed(self, tx: Transaction, name: str, known: bool, origin: str) -> Incident | None:

@@ -63,6 +63,7 @@ def _asks(
         given: dict[str, Any] = {"twin": id, "key": alarm["key"]}
 
         def spans() -> None:
+            html("For how long").classes("muted small")
             chosen = ui.radio(SPANS, value=60).props("inline dense")
             given["minutes"] = 60
             chosen.on_value_change(lambda event: given.update(minutes=event.value))

@@ -85,7 +85,7 @@ class FleetView:
             str(self.order.value),
         )
         part = found[self.first : self.first + SIZE]
-        self.counts.set_content(_counts(rows))
+        self.counts.set_content(counts(rows))
         self.place.clear()
         with self.place:
             if part:
@@ -98,7 +98,7 @@ class FleetView:
         self.where.set_content(f"{self.first + 1} to {last} of {len(found)}" if part else "")
 
 
-def _counts(rows: list[dict[str, Any]]) -> str:
+def counts(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many there are, how they are, and what stands."""
     health = Counter(row["health"] or "no event yet" for row in rows)
     alarms: Counter[str] = Counter()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 
 from nicegui import events, ui
 
+from galenic.app.views import shown
+from galenic.app.views.frame import html
 from galenic.app.views.room import Room
 
 Getter = Callable[[], Any]
@@ -178,17 +181,29 @@ def _table(form: Form, one: Mapping[str, Any], start: Any) -> Getter:
     return lambda: box.value if box.value and box.value.strip() else NOTHING
 
 
+PICK = (
+    '<button type="button" class="icon-button" onclick="this.closest(\'.file-field\')'
+    ".querySelector('input[type=file]').click()\">Choose {label}</button>"
+)
+
+
 def _file(form: Form, one: Mapping[str, Any], start: Any) -> Getter:
     held: dict[str, Any] = {}
 
     async def take(event: events.UploadEventArguments) -> None:
-        held["file"] = {
-            "name": event.file.name,
-            "content": base64.b64encode(await event.file.read()).decode(),
-        }
+        data = await event.file.read()
+        name = event.file.name
+        held["file"] = {"name": name, "content": base64.b64encode(data).decode()}
+        chosen.set_content(f"<b>{escape(name)}</b>, {shown.number(len(data))} bytes")
+        box.reset()
 
-    box = ui.upload(label=_label(one), on_upload=take, auto_upload=True, max_files=1)
-    box.props("flat bordered").style("width: 100%").tooltip(_hint(one))
+    with ui.element("div").classes("file-field"):
+        label = escape(_label(one))
+        with ui.element("div").classes("row"):
+            html(PICK.format(label=label))
+            chosen = html('<span class="muted">nothing chosen</span>').props("role=status")
+        box = ui.upload(on_upload=take, auto_upload=True).props("flat")
+        html(escape(_hint(one))).classes("muted small")
     return lambda: held.get("file", NOTHING)
 
 

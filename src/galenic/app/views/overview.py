@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
 
+from nicegui import ui
+
+from galenic.app.permissions import sees_all
 from galenic.app.views import frame, shown
 from galenic.app.views.facts import Facts, estimate_text
 from galenic.app.views.feed import Feed, since, thin
+from galenic.app.views.fleets import REFRESH, counts
 from galenic.app.views.frame import Page, html
 from galenic.app.views.room import Room
 from galenic.app.views.theme import SIGNS
@@ -20,10 +25,11 @@ SPAN = 1800 * shown.SECOND
 
 
 def overview_page(page: Page) -> None:
-    """One card per twin, sorted by what needs attention."""
+    """One card per twin, sorted by what needs attention, and one per fleet."""
     html("<h1>Overview</h1>")
     room = page.room
-    if not room.twins(page.who) or room.feed is None:
+    fleets_here = room.fleets if sees_all(page.who) else []
+    if room.feed is None or not (room.twins(page.who) or fleets_here):
         frame.empty(
             "No twin runs here yet.",
             "Name one under [[twin]] in the project file and start it again.",
@@ -34,6 +40,22 @@ def overview_page(page: Page) -> None:
     for facts in sorted(known, key=urgency):
         html(card(facts, feed, room.now()))
         page.live(partial(_changes, facts, room))
+    for name in fleets_here:
+        _fleet(page, name)
+
+
+def _fleet(page: Page, name: str) -> None:
+    """The card of a fleet: how its instances are, and what stands."""
+    id = escape(name)
+    with html("", "a").classes("card twin-card fleet-card") as card_:
+        card_.props(f'data-row href="/fleets?fleet={id}" aria-label="Fleet {id}"')
+
+    async def show() -> None:
+        rows = await asyncio.to_thread(page.room.runner.overview, name)
+        card_.set_content(f'<div><h2>{id}</h2><div class="muted small">fleet</div></div>'
+                          f"{counts(rows)}")  # fmt: skip
+
+    ui.timer(REFRESH, show)
 
 
 def _changes(facts: Facts, room: Room) -> dict[str, Any]:

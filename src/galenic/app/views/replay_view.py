@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -20,6 +21,7 @@ from galenic.app.views.playback import SPEEDS, PastTwin, Playback
 from galenic.app.views.replaying import LONGEST, Recording, Stretch, record
 from galenic.clock import from_iso, nanoseconds, seconds, to_iso
 from galenic.errors import DataError
+from galenic.twin import resume
 
 PERIOD = 0.25
 MOST = 2  # replays that are made at the same time
@@ -81,17 +83,24 @@ async def replay_page(page: Page, twin: Any, text: str) -> None:
     """The page of a twin over a recorded stretch."""
     page.is_replay = True
     stretch = read_stretch(twin.id, text)
-    store, tags = page.room.store, list(twin.channels)
+    store, is_instance = page.room.store, page.room.runner.fleets.known(twin.id)
+    stretch = await asyncio.to_thread(_from_the_beginning, store, stretch)
+    own = Facts(twin, page.room.simulated, is_instance)
+    tags = [own.address(tag) for tag in twin.channels]
     playback = Playback(Recording(stretch), store, tags)
     await asyncio.to_thread(playback.recall)
-    facts = Facts(
-        PastTwin(twin, playback), page.room.simulated, page.room.runner.fleets.known(twin.id)
-    )
+    facts = Facts(PastTwin(twin, playback), page.room.simulated, is_instance)
     _banner(page, stretch)
     _header(page, facts, playback)
     Controls(page, playback, twin.definition.tick)
     live_tab.live_tab(page, facts, playback)
     await _begin(page, playback, twin.id)
+
+
+def _from_the_beginning(store: Any, stretch: Stretch) -> Stretch:
+    """The part of a stretch of which there is a record, where it begins before that."""
+    first = min((life.start["time"] for life in resume.lives(store, stretch.twin)), default=0)
+    return replace(stretch, start=first) if stretch.start < first < stretch.stop else stretch
 
 
 def _banner(page: Page, stretch: Stretch) -> None:

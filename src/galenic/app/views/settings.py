@@ -59,4 +59,4 @@ def settings_page(page: Page) -> None:
             ["zone", shown.offset(room.now())],
             ["API", "described at /docs"],
         ]
-        html(grid(["", ""], rows))
+        html(grid(["what", "value"], rows))

@@ -187,7 +187,12 @@ def requests_page(page: Page) -> None:
         waiting = [one for one in found if one["state"] == "open"]
         with place:
             if not waiting:
-                frame.empty("Nothing waits for a signature.", "The ended ones are below.")
+                frame.empty(
+                    "Nothing waits for a signature.",
+                    "What has ended is below."
+                    if found
+                    else "A call that needs one is asked for where it is made, with its reason.",
+                )
             for one in waiting:
                 _waiting(page, one, show)
             ended = [one for one in found if one["state"] != "open"]

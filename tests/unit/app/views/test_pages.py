@@ -17,9 +17,9 @@ from tests.unit.connect.epcis import examples as epcis
 from galenic.app.api import create_app
 from galenic.app.permissions import Caller
 from galenic.app.session import Session
-from galenic.app.views import mount
+from galenic.app.views import mount, shown
 from galenic.app.views.frame import PLACES
-from galenic.clock import SECOND
+from galenic.clock import SECOND, to_iso
 from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.grants import Scope
@@ -412,3 +412,24 @@ async def test_the_history_of_alarms_has_instances_of_fleets(page, web):
 
     assert "vials:v1" in await page("/alarms/history?alarm=strong")
     assert "strong" in await page("/alarms/performance")
+
+
+async def test_the_overview_has_fleets(page):
+    assert "/fleets?fleet=vials" in await page("/")
+
+
+async def test_a_file_of_a_form_is_chosen_by_a_named_button(page):
+    text = await page("/services/data/plan_import")
+
+    assert "Choose mapping" in text
+    assert "or name a database" in text
+
+
+async def test_a_replay_begins_with_the_record_where_more_is_asked_for(page, web):
+    start = to_iso(T0 - 600 * SECOND)
+    stop = to_iso(web.runner.clock.now())
+
+    text = await page(f"/twin/tank-1?replay={start}/{stop}")
+
+    assert "REPLAY" in text
+    assert shown.stamp(T0 - 600 * SECOND) not in text

@@ -71,7 +71,8 @@ window.galenic = {
         return;
       }
       const problem = await answer.json();
-      wrong.textContent = problem.detail || problem.title || "That did not work.";
+      const said = [problem.detail || problem.title || "That did not work.", problem.hint].filter(Boolean).join("; ");
+      wrong.textContent = said[0].toUpperCase() + said.slice(1);
       const more = { PasswordExpired: "fresh", DataError: "more" }[problem.error];
       if (more) {
         const label = form.querySelector(`.${more}`);

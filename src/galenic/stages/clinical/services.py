@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
+from galenic.stages.clinical.noncompartmental import noncompartmental
 from galenic.stages.clinical.populations import population_check, population_fit
 from galenic.twin.service import (
     Columns,
@@ -30,6 +31,7 @@ __all__ = [
     "forecast_levels",
     "gene_phenotypes",
     "insulin_day",
+    "noncompartmental",
     "population_check",
     "population_fit",
     "read_record",

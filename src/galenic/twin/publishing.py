@@ -105,6 +105,7 @@ def _known(twin: Twin) -> dict[str, Any]:
         "type": "twin",
         "id": twin.id,
         "time": twin.now,
+        "folded": twin.fold.state.folded,  # a page is told after the tick, and may know more
         "level": twin.level.word,
         "health": twin.health.to_dict(),
         "estimates": look.estimates(twin),

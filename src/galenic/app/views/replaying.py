@@ -143,6 +143,7 @@ def _known(twin: Twin) -> Message:
         "type": "twin",
         "id": twin.id,
         "time": twin.now,
+        "folded": twin.fold.state.folded,
         "level": twin.level.word,
         "health": twin.health.to_dict(),
         "packed": (tuple(rows), [[row[name] for name in COLUMNS] for row in rows.values()]),

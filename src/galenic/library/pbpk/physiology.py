@@ -87,7 +87,7 @@ class Physiology:
             flows={o: q * (flows or {}).get(o, 1.0) for o, q in self.flows.items()},
             **changes,  # type: ignore[arg-type]
         )
-        return _closed(new)
+        return closed(new)
 
     def values(self) -> dict[str, Any]:
         """Values for ``WholeBody(**values)``; partition and clearance come on top."""
@@ -123,7 +123,7 @@ def physiology(species: str, weight: float | None = None) -> Physiology:
     flow = weight**0.75 * PER_ML_MIN
     hematocrit = table["body", "hematocrit"]
     named = [organ for organ, quantity in table if quantity == "volume"]
-    return _closed(
+    return closed(
         Physiology(
             species,
             weight,
@@ -137,8 +137,8 @@ def physiology(species: str, weight: float | None = None) -> Physiology:
     )
 
 
-def _closed(body: Physiology) -> Physiology:
-    """The body with what is missing in the rest organ; density 1 kg/L."""
+def closed(body: Physiology) -> Physiology:
+    """The body with what is missing in the rest organ, or an error; density 1 kg/L."""
     volumes = {organ: v for organ, v in body.volumes.items() if organ != "rest"}
     flows = {organ: q for organ, q in body.flows.items() if organ != "rest"}
     space = body.weight - sum(volumes.values()) - body.blood

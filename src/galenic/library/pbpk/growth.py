@@ -22,6 +22,8 @@ ADULT = 20.0
 """Age from which the reference person no longer changes [year]."""
 FILTRATION = 121.2
 """Filtration of an adult of 70 kg [mL/min]; Rhodin 2009, from memory."""
+LEANEST = 0.05
+"""Least share of adipose tissue in body weight of an adult; assumed."""
 WHERE = "person"
 
 
@@ -36,7 +38,7 @@ def person(
     """The body of a human; the reference person of this age and sex where not told more.
 
     Below 18 years all organs but the brain go with body weight. From 18 years on they go with
-    fat-free mass by weight and height, and adipose tissue takes what is left. Blood is shared as in
+    fat-free mass by weight and height, and adipose tissue takes what is left, 5 % at least. Blood is shared as in
     adults by organ mass, so that a newborn's brain gets its large part. Cardiac output goes
     with weight to the power 3/4.
 
@@ -56,12 +58,13 @@ def person(
     >>> child.weight, round(child.cardiac_output / 60, 2), round(child.volumes["liver"], 2)
     (19.0, 3.4, 0.57)
     """
+    age = float(age)
     if not 0 <= age <= 120:
         raise DataError(f"an age of {age:g} years", where=WHERE, expected="0 to 120 years")
     if sex not in ("male", "female"):
         raise DataError(f"sex is {sex!r}", where=WHERE, expected="male or female")
     usual = _reference(sex, age)
-    weight = usual["weight"] if weight is None else weight
+    weight = usual["weight"] if weight is None else float(weight)
     if not weight > 0:
         raise DataError(f"a body weight of {weight} kg", where=WHERE, expected="above 0 kg")
     lean, fat = _scales(age, sex, weight, height, usual)
@@ -112,7 +115,7 @@ def ontogeny(enzyme: str, age: float, place: str = "liver") -> float:
     own = known[enzyme, place]
     age = min(age, own["cap"])
     grown = age ** own["hill"] / (own["half"] ** own["hill"] + age ** own["hill"])
-    return own["birth"] + (own["largest"] - own["birth"]) * grown
+    return float(own["birth"] + (own["largest"] - own["birth"]) * grown)
 
 
 def _scales(
@@ -123,10 +126,11 @@ def _scales(
         # The brain keeps its size, so that the others take its share of the difference too.
         scale = (weight - usual["brain"]) / (usual["weight"] - usual["brain"])
         return scale, scale
-    tall = usual["height"] if height is None else height
+    tall = usual["height"] if height is None else float(height)
     lean = fat_free_mass(weight, tall, sex) / fat_free_mass(usual["weight"], usual["height"], sex)
-    fat = weight - lean * (usual["weight"] - usual["adipose"])
-    return lean, fat / usual["adipose"]
+    other = usual["weight"] - usual["adipose"]
+    fat = max(weight - lean * other, LEANEST * weight)
+    return (weight - fat) / other, fat / usual["adipose"]
 
 
 def _flows(sex: str, volumes: dict[str, float], weight: float, output: float) -> dict[str, float]:

@@ -117,7 +117,7 @@ def physiology(species: str, weight: float | None = None) -> Physiology:
     if species not in tables:
         raise UnknownName.among("species", species, tables)
     table = tables[species]
-    weight = table["body", "body weight"] if weight is None else weight
+    weight = table["body", "body weight"] if weight is None else float(weight)
     if not weight > 0:
         raise DataError(f"a body weight of {weight} kg", where="physiology", expected="above 0 kg")
     flow = weight**0.75 * PER_ML_MIN

@@ -38,9 +38,9 @@ def person(
     """The body of a human; the reference person of this age and sex where not told more.
 
     Below 18 years all organs but the brain go with body weight. From 18 years on they go with
-    fat-free mass by weight and height, and adipose tissue takes what is left, 5 % at least. Blood is shared as in
-    adults by organ mass, so that a newborn's brain gets its large part. Cardiac output goes
-    with weight to the power 3/4.
+    fat-free mass by weight and height, and adipose tissue takes what is left, 5 % at least. Blood
+    flow is shared as in adults by organ mass, so that a newborn's brain gets its large part.
+    Cardiac output goes with weight to the power 3/4.
 
     Parameters
     ----------
@@ -122,15 +122,15 @@ def _scales(
     age: float, sex: Sex, weight: float, height: float | None, usual: dict[str, float]
 ) -> tuple[float, float]:
     """Factors of lean organs and of adipose tissue."""
+    brain = usual["brain"]  # keeps its size, so that the others take its part of a difference
     if age < 18:
-        # The brain keeps its size, so that the others take its share of the difference too.
-        scale = (weight - usual["brain"]) / (usual["weight"] - usual["brain"])
+        scale = (weight - brain) / (usual["weight"] - brain)
         return scale, scale
     tall = usual["height"] if height is None else float(height)
     lean = fat_free_mass(weight, tall, sex) / fat_free_mass(usual["weight"], usual["height"], sex)
     other = usual["weight"] - usual["adipose"]
     fat = max(weight - lean * other, LEANEST * weight)
-    return (weight - fat) / other, fat / usual["adipose"]
+    return (weight - fat - brain) / (other - brain), fat / usual["adipose"]
 
 
 def _flows(sex: str, volumes: dict[str, float], weight: float, output: float) -> dict[str, float]:

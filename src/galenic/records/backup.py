@@ -9,7 +9,6 @@ elsewhere (a mail, a print): only that shows that the backup itself was not chan
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sqlite3
@@ -121,8 +120,12 @@ def back_up(
         for _ in range(TRIES):
             shutil.rmtree(begun, ignore_errors=True)
             begun.mkdir(parents=True)
-            with contextlib.suppress(FileNotFoundError):  # put together or away meanwhile
+            try:
                 return _copied(store, begun, folder, with_key, clock or SystemClock(), step)
+            except FileNotFoundError:
+                pass  # put together or away meanwhile
+            finally:
+                shutil.rmtree(begun, ignore_errors=True)  # a full volume gets its room back
     raise StorageError(
         f"sealed files went away while they were copied, {TRIES} times",
         where=str(store.folder),

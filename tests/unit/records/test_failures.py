@@ -236,18 +236,22 @@ with open_site(folder, readonly=True) as site:
 """
 
 
-def test_a_real_volume_that_is_full_and_then_read_only(tmp_path):
-    """In a mount namespace of its own, where the system lets us have one."""
-    script = f'mount -t tmpfs -o size=2m volume {tmp_path} && exec "$0" -c "$1" {tmp_path}'
+def on_a_volume(program, folder, size):
+    """The lines that a program prints on a real volume of its own at ``folder``."""
+    script = f'mount -t tmpfs -o size={size} volume {folder} && exec "$0" -c "$1" {folder}'
     make = ["unshare", "--map-root-user", "--mount"]
     if shutil.which("unshare") is None or subprocess.run([*make, "true"], check=False).returncode:
         pytest.skip("no right to make a mount namespace")
-
     run = subprocess.run(
-        [*make, "sh", "-c", script, sys.executable, VOLUME], capture_output=True, text=True
+        [*make, "sh", "-c", script, sys.executable, program], capture_output=True, text=True
     )
-
     assert "" == run.stderr
+    return run.stdout.splitlines()
+
+
+def test_a_real_volume_that_is_full_and_then_read_only(tmp_path):
+    lines = on_a_volume(VOLUME, tmp_path, "2m")
+
     assert [
         "no room left to write",
         "no room left to write []",
@@ -255,4 +259,72 @@ def test_a_real_volume_that_is_full_and_then_read_only(tmp_path):
         "True True",
         "the store is read-only",
         "True True",
-    ] == run.stdout.splitlines()
+    ] == lines
+
+
+LATER = """
+import os, sys
+from pathlib import Path
+from galenic.errors import StorageError
+from galenic.records import open_site
+from galenic.records.backup import back_up, restore
+from galenic.records.shelving import compact
+from galenic.signals import Sample
+
+volume = Path(sys.argv[1])
+site = open_site(volume / "site")
+for first in range(0, 4000, 1000):
+    samples = [Sample("T", i * 0.37, "K", i * 10**9, i) for i in range(first, first + 1000)]
+    with site.transaction() as tx:
+        tx.take(samples, 1)
+    site.seal(2**62, 1)
+
+def work(kind):
+    if kind == "compact":
+        return compact(site, 2**62, 2)
+    if kind == "journal":
+        return site.seal_journal(2**62, 2, 1)
+    return back_up(site, volume / "copy")
+
+def files():
+    return sorted(str(path) for path in volume.rglob("*")
+                  if path.is_file() and "sqlite" not in path.name)
+
+with open(volume / "filler", "wb", buffering=0) as filler:
+    try:
+        while filler.write(bytes(4096)):
+            pass
+    except OSError as error:
+        print(os.strerror(error.errno))
+before = files()
+for kind in ("compact", "journal", "backup"):
+    try:
+        print(kind, work(kind))
+    except StorageError as error:
+        print(kind, error.found.split(" (")[0], files() == before)
+print(site.history("T", 0, 2**62).num_rows, site.verify().ok)
+os.unlink(volume / "filler")
+for kind in ("compact", "journal", "backup"):
+    work(kind)
+buckets = site.history("T", 0, 2**62, every=60 * 10**9)
+print(site.history("T", 0, 2**62).num_rows, buckets.num_rows, site.verify().ok)
+site.close()
+restore(volume / "copy", volume / "again")
+with open_site(volume / "again", readonly=True) as again:
+    print(again.history("T", 0, 2**62).num_rows)
+"""
+
+
+def test_a_real_volume_that_is_full_keeps_all_when_records_are_put_together_or_copied(tmp_path):
+    """4,000 samples, one per second, are 67 minutes, the last of them begun."""
+    lines = on_a_volume(LATER, tmp_path, "8m")
+
+    assert [
+        "No space left on device",
+        "compact no room left to write True",
+        "journal no room left to write True",
+        "backup no room left to write True",
+        "4000 True",
+        "4000 67 True",
+        "4000",
+    ] == lines

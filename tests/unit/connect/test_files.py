@@ -11,7 +11,7 @@ import pytest
 
 from galenic.clock import SECOND, from_iso
 from galenic.connect.files import CsvColumn, CsvFolder, CsvMapping, CsvReader, Recorded
-from galenic.errors import ConnectionLost, DataError, UnknownName
+from galenic.errors import ConnectionLost, DataError, GalenicError, UnknownName
 from galenic.signals import Quality, Sample
 
 FORCE = {"force": CsvColumn("Press.MainForce", "kN", bad=("-999",))}
@@ -261,3 +261,30 @@ def test_a_file_of_another_shape_is_refused(tmp_path):
         list(Recorded(tmp_path / "x.jsonl"))
     with pytest.raises(DataError, match="cannot read samples"):
         Recorded(Path(__file__))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[time]\ncolumn = "t"\n[columns]\na = "A"', "time = .*expected: a text"),
+        ('time = "t"\n[columns.a]\nbad = "-999"', "column a.*a list of texts"),
+        ('time = "t"\n[columns.a]\nbad = [-999]', "column a.*a list of texts"),
+        ('time = "t"\n[columns]\na = 5', "column a.*a tag, or a table"),
+        ('time = "t"\nqualities = {ok = 1}\n[columns]\na = "A"', "qualities.*a table of texts"),
+        ('time = "t"\nencoding = "utf-99"\n[columns]\na = "A"', "m.toml.*cp1252"),
+        ('time = "t"\nzone = "Berlin"\n[columns]\na = "A"', "m.toml.*Europe"),
+        ('time = "t"\n[columns.a]\nunit = "degreesC"', "degreesC.*column a"),
+        ('time = "t"\n[columns.a]\ntype = "flot"', "flot.*column a.*float"),
+    ],
+)
+def test_a_setting_of_a_wrong_kind_names_its_place_and_what_was_expected(text, words):
+    with pytest.raises(GalenicError, match=f"(?s){words}"):
+        CsvMapping.from_text(text, "m.toml")
+
+
+def test_a_file_with_another_delimiter_says_which(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_text("t;a\n2026-01-01T00:00:00Z;1\n")
+
+    with pytest.raises(DataError, match='set delimiter = ";"'):
+        list(CsvReader(path, {"time": "t", "columns": {"a": "A"}}))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from galenic.connect.connector import TagInfo
-from galenic.errors import DataError, UnitError, UnknownName
+from galenic.connect.connector import TYPES, TagInfo
+from galenic.errors import DataError, GalenicError, UnitError, UnknownName
 from galenic.signals import Quality
 from galenic.units import unit
 
@@ -37,6 +39,10 @@ class CsvColumn:
     to: str = ""
 
     def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise DataError(f"tag {self.tag!r} has type {self.type!r}", expected=", ".join(TYPES))
+        if self.unit:
+            unit(self.unit)
         if not self.to:
             return
         if self.type not in ("float", "int") or not self.unit:
@@ -122,6 +128,12 @@ class CsvMapping:
         if not self.columns:
             raise DataError("the CSV mapping names no columns", hint="add [columns.NAME] tables")
         try:
+            codecs.lookup(self.encoding)
+        except (LookupError, ValueError) as error:
+            raise DataError(
+                f"there is no encoding {self.encoding!r}", expected="utf-8, cp1252, latin-1, ..."
+            ) from error
+        try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise DataError(
@@ -159,13 +171,18 @@ class CsvMapping:
         _known(data, cls, where)
         columns = {}
         for name, entry in data.get("columns", {}).items():
-            given = {"tag": entry} if isinstance(entry, str) else dict(entry)
-            _known(given, CsvColumn, f"{where}, column {name}")
-            columns[name] = CsvColumn(**_tuples({"tag": name, **given}))
+            given = {"tag": entry} if isinstance(entry, str) else entry
+            place = f"{where}, column {name}"
+            if not isinstance(given, Mapping):
+                raise DataError(f"{entry!r}", where=place, expected="a tag, or a table with tag")
+            _known(given, CsvColumn, place)
+            with _at(place):
+                columns[name] = CsvColumn(**_tuples({"tag": name, **given}))
         if "time" not in data:
             raise DataError("the time column is not named", where=where, hint='add time = "..."')
         told = "zone" in data or data.get("format") in EPOCH_FORMATS
-        return cls(**_tuples({"zone_is_told": told, **data, "columns": columns}))
+        with _at(where):
+            return cls(**_tuples({"zone_is_told": told, **data, "columns": columns}))
 
     @classmethod
     def from_toml(cls, path: Path) -> CsvMapping:
@@ -186,11 +203,36 @@ class CsvMapping:
         return cls.from_dict(data, where=where)
 
 
+SHAPES: dict[str, tuple[type, str]] = {
+    "str": (str, "a text"), "bool": (bool, "true or false"),
+    "tuple[str, ...]": (list | tuple, 'a list of texts, as ["-999"]'),  # type: ignore[dict-item]
+    "Mapping[str, str]": (Mapping, "a table of texts"),
+    "Mapping[str, CsvColumn]": (Mapping, "tables [columns.NAME]"),
+}  # fmt: skip
+"""What a setting of a type may be in TOML, and in words."""
+
+
 def _known(data: Mapping[str, Any], cls: type, where: str) -> None:
-    names = [f.name for f in fields(cls)]
-    for name in data:
-        if name not in names:
-            raise UnknownName.among("setting", name, names, where=where)
+    """Refuse settings that are none, or of another kind."""
+    kinds = {f.name: str(f.type) for f in fields(cls)}
+    for name, value in data.items():
+        if name not in kinds:
+            raise UnknownName.among("setting", name, kinds, where=where)
+        kind, words = SHAPES[kinds[name]]
+        inner = value.values() if isinstance(value, Mapping) else value
+        texts = kinds[name] in ("tuple[str, ...]", "Mapping[str, str]")
+        if not isinstance(value, kind) or (texts and not all(isinstance(v, str) for v in inner)):
+            raise DataError(f"{name} = {value!r}", where=where, expected=words)
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Say where a setting stands that is refused."""
+    try:
+        yield
+    except GalenicError as error:
+        error.where = error.where or where
+        raise
 
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:

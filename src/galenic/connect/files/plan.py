@@ -9,7 +9,7 @@ from typing import Any
 
 from galenic.clock import seconds
 from galenic.connect.files.rows import RowReader
-from galenic.signals import Sample
+from galenic.signals import Quality, Sample
 
 WIDE = 5.0  # times the usual interval is a gap
 LOOKED = 1000  # intervals from which the usual one is taken
@@ -49,7 +49,10 @@ class Found:
                 self.duplicates += 1
             else:
                 self.conflicts += 1
-                self.note(f"two values at one time: {self._times[time][0]!r}, {sample.value!r}")
+                self.note(
+                    f"two values at one time: {_said(*self._times[time])}, "
+                    f"{_said(sample.value, sample.status)}"
+                )
             return False
         if len(self._times) < MOST_TIMES:
             self._times[time] = (sample.value, sample.status)
@@ -158,3 +161,10 @@ def _unmapped(reader: RowReader) -> list[str]:
     used = {mapping.time, mapping.tag, mapping.value, mapping.quality, mapping.received}
     used |= set() if mapping.tag else set(mapping.columns)
     return [name for name in getattr(reader, "header", []) if name not in used]
+
+
+def _said(value: Any, status: int) -> str:
+    """A value and, where it is not good, its quality."""
+    text = f"{value:.12g}" if isinstance(value, float) else repr(value)
+    quality = Quality.of_status(status)
+    return text if quality is Quality.GOOD else f"{text} ({quality.name.lower()})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from galenic.clock import read_stamp
 from galenic.connect.connector import TagInfo, clean_value
 from galenic.connect.files.mapping import EPOCH_FORMATS, CsvColumn, CsvMapping
 from galenic.connect.tally import Tally
-from galenic.errors import UnknownName
+from galenic.errors import DataError, UnknownName
 from galenic.signals import Quality, Sample
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,7 +79,18 @@ class RowReader:
         named = [mapping.tag, mapping.value] if mapping.tag else [*mapping.columns]
         for name in filter(None, [mapping.time, *named, mapping.quality, mapping.received]):
             if name not in header:
+                self._check_delimiter(header)
                 raise UnknownName.among("column", name, header, where=self.where)
+
+    def _check_delimiter(self, header: Sequence[str]) -> None:
+        """Say so where the head is one column because another delimiter stands in it."""
+        others = [mark for mark in ";,\t|" if len(header) == 1 and mark in header[0]]
+        if others:
+            raise DataError(
+                f"the head has one column: {header[0][:80]!r}", where=self.where,
+                expected=f"columns with {self.mapping.delimiter!r} between",
+                hint=f"set delimiter = {json.dumps(others[0])} in the mapping",
+            )  # fmt: skip
 
     def read_row(self, row: int, header: Sequence[str], cells: Sequence[str]) -> list[Sample]:
         """The samples of one row; what cannot be read goes to ``rejected``."""

@@ -115,6 +115,14 @@ def population_records(
     return replace(problem.records, individuals=people)
 
 
+def new_subjects(problem: Problem, count: int, seed: int = 0) -> Records:
+    """Records of new subjects with doses, times and covariates of subjects drawn from the data."""
+    people = problem.course.people
+    drawn = np.random.default_rng([seed, 1]).integers(0, len(people), count)
+    chosen = tuple(replace(people[i], id=str(k + 1)) for k, i in enumerate(drawn))
+    return replace(problem.course.records, individuals=chosen)
+
+
 def curves(fit: Fit, endpoint: int = 0, points: int = 100) -> tuple[Array, Array, Array]:
     """Times [s] (n, points) with typical and individual predictions of an endpoint.
 

@@ -1,57 +1,24 @@
-"""Services that estimate a population from a data set, and judge and simulate it."""
+"""Services that estimate a population from a data set, and check it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from galenic.stages.clinical.study import Data, of_study
 from galenic.twin.service import (
     Artefact,
     Column,
-    File,
     Help,
-    ModelRef,
     Result,
     Run,
     Table,
     Value,
-    Values,
     service,
 )
 
-Data = Annotated[
-    File,
-    Help("Data set in NONMEM's style: ID, TIME, DV, AMT, EVID, CMT, RATE, ADDL, II, SS, MDV."),
-]
-Structure = Annotated[ModelRef, Help("The structural model; its values are the start.")]
-DoseTo = Annotated[str, Help("State that gets the doses; empty where there are none.")]
-Output = Annotated[str, Help("Output that DV measures.")]
-Vary = Annotated[
-    tuple[str, ...],
-    Help("What varies between subjects: CL, CL=0.3 (sd to start from) or emax=0.5:logit."),
-]
-Occasions = Annotated[tuple[str, ...], Help("What varies between occasions, in the same form.")]
-Correlated = Annotated[tuple[str, ...], Help("Effects with a covariance: CL+V1.")]
-Known = Annotated[tuple[str, ...], Help("Covariates with column and unit: weight=WT:kg.")]
-Effects = Annotated[
-    tuple[str, ...],
-    Help("Effects of covariates: CL~weight/70^0.75, CL~weight/70^? (estimated) or CL~sex."),
-]
-Others = Annotated[tuple[str, ...], Help("Further typical values to estimate.")]
-Hold = Annotated[tuple[str, ...], Help("Numbers to hold, by path or name: omega(CL).")]
-Additive = Annotated[float, Help("Additive error to start from, in the unit of DV; 0 for none.")]
-Proportional = Annotated[float, Help("Proportional error to start from; 0 for none.")]
-Combine = Annotated[
-    Literal["variance", "sd", "log"],
-    Help("How errors combine: variances or sd added, or a log-normal error."),
-]
-DoseUnit = Annotated[str, Help("Unit of AMT.")]
-DvUnit = Annotated[str, Help("Unit of DV; that of the output if left out.")]
-Limit = Annotated[
-    Literal["M1", "M3", "M5", "M6"], Help("What is done with values below the limit.")
-]
-Locf = Annotated[bool, Help("Carry covariates forward instead of backward.")]
-Restart = Annotated[bool, Help("Whether a time that falls begins a period with an empty body.")]
-Endpoint = Annotated[str, Help("DVID of the endpoint; others are left out. All rows if empty.")]
+if TYPE_CHECKING:
+    from galenic.inference.mixed.problem import Problem
+
 Method = Annotated[
     Literal["focei", "foce", "fo", "laplace", "agq", "saem", "evaluate"],
     Help("Way to estimate; 'evaluate' only evaluates at the start values."),
@@ -59,39 +26,14 @@ Method = Annotated[
 
 
 @service("Fit a population", stage="clinical")
+@of_study
 def population_fit(
-    model: Structure,
-    data: Data,
-    dose_to: DoseTo,
-    output: Output,
-    vary: Vary,
-    occasion: Occasions = (),
-    correlated: Correlated = (),
-    covariates: Known = (),
-    effects: Effects = (),
-    values: Values | None = None,
-    estimate: Others = (),
-    hold: Hold = (),
-    additive: Additive = 0.0,
-    proportional: Proportional = 0.2,
-    combine: Combine = "variance",
-    dose_unit: DoseUnit = "mg",
-    output_unit: DvUnit = "",
-    blq: Limit = "M3",
-    locf: Locf = False,
-    restart: Restart = False,
-    endpoint: Endpoint = "",
-    method: Method = "focei",
-    simulations: int = 300,
-    *,
-    run: Run,
+    problem: Problem, data: Data, method: Method = "focei", simulations: int = 300, *, run: Run
 ) -> Result:
     """Estimate a population: fixed effects, variability, errors, with uncertainty and a report.
 
     Parameters
     ----------
-    values : values
-        Typical values to start from: path and value with unit.
     simulations : int
         For NPDE and visual predictive checks of the report; 0 leaves them out.
     """
@@ -100,12 +42,6 @@ def population_fit(
     from galenic.inference.mixed.vpc import check
     from galenic.stages.clinical import estimation, pictures
 
-    problem = estimation.problem(
-        estimation.start(model.load()(), values), data, dose_to, output, vary, occasion,
-        correlated, covariates, effects,
-        estimate, hold, additive, proportional, combine, dose_unit, output_unit, blq, locf,
-        restart, endpoint,
-    )  # fmt: skip
     run.progress(0.05, "compiled")
     found = estimation.estimated(problem, method, run.seed, run)
     run.progress(0.88, "report")
@@ -119,35 +55,14 @@ def population_fit(
 
 
 @service("Check a population", stage="clinical")
+@of_study
 def population_check(
-    model: Structure,
-    data: Data,
-    dose_to: DoseTo,
-    output: Output,
-    vary: Vary,
-    occasion: Occasions = (),
-    correlated: Correlated = (),
-    covariates: Known = (),
-    effects: Effects = (),
-    values: Values | None = None,
-    additive: Additive = 0.0,
-    proportional: Proportional = 0.2,
-    combine: Combine = "variance",
-    dose_unit: DoseUnit = "mg",
-    output_unit: DvUnit = "",
-    blq: Limit = "M3",
-    endpoint: Endpoint = "",
-    corrected: bool = False,
-    simulations: int = 500,
-    *,
-    run: Run,
+    problem: Problem, corrected: bool = False, simulations: int = 500, *, run: Run
 ) -> Result:
     """Simulate a data set from the model's values and compare percentiles: a predictive check.
 
     Parameters
     ----------
-    values : values
-        Typical values: path and value with unit.
     corrected : bool
         Whether values are corrected for prediction.
     simulations : int
@@ -156,13 +71,8 @@ def population_check(
     from galenic.inference.mixed.fit import evaluate
     from galenic.inference.mixed.residuals import residuals
     from galenic.inference.mixed.vpc import check
-    from galenic.stages.clinical import estimation, pictures
+    from galenic.stages.clinical import pictures
 
-    problem = estimation.problem(
-        estimation.start(model.load()(), values), data, dose_to, output, vary, occasion,
-        correlated, covariates, effects,
-        (), (), additive, proportional, combine, dose_unit, output_unit, blq, endpoint=endpoint,
-    )  # fmt: skip
     at = evaluate(problem)
     run.progress(0.3, "simulate")
     panels = check(at, corrected=corrected, simulations=simulations, seed=run.seed)

@@ -8,6 +8,12 @@ from typing import Annotated, Any
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
 from galenic.stages.clinical.noncompartmental import noncompartmental
+from galenic.stages.clinical.population_studies import (
+    population_covariates,
+    population_design,
+    population_simulate,
+    population_uncertainty,
+)
 from galenic.stages.clinical.populations import population_check, population_fit
 from galenic.twin.service import (
     Columns,
@@ -33,7 +39,11 @@ __all__ = [
     "insulin_day",
     "noncompartmental",
     "population_check",
+    "population_covariates",
+    "population_design",
     "population_fit",
+    "population_simulate",
+    "population_uncertainty",
     "read_record",
 ]
 

@@ -32,7 +32,7 @@ from galenic.errors import DataError, SolveError
 from galenic.inference.actions import change, segments
 from galenic.inference.algebra import Array, inverse_positive, positive
 from galenic.inference.augment import Augmented
-from galenic.inference.belief import Belief, Ensemble, Gaussian, Posterior, square_root
+from galenic.inference.belief import Belief, Gaussian, Posterior, square_root
 from galenic.inference.estimator import Forecast, Noise, check_action, check_bundle
 from galenic.inference.evidence import Bundle, Held, Innovation, Observation
 from galenic.inference.exact import best_transition
@@ -335,7 +335,7 @@ class MAP:
 
     def solve(self, belief: Posterior) -> Posterior:
         """The mode and Laplace covariance given the belief's evidence."""
-        prior, precision = self._prior(belief)
+        prior, precision = self.prior(belief)
         phi = belief.centre[self._first :].copy()
         replay = self.replay(belief, phi)
         value = objective(replay, phi - prior, precision)
@@ -379,7 +379,7 @@ class MAP:
         best = phi + metric @ found.x
         return best, self.replay(belief, best)
 
-    def _prior(self, belief: Posterior) -> tuple[Array, Array]:
+    def prior(self, belief: Posterior) -> tuple[Array, Array]:
         """Centre and precision of the parameters where the evidence begins."""
         start = _start_of(belief)
         block = start.spread[self._first :, self._first :]
@@ -555,31 +555,10 @@ class MAP:
             found.append(Innovation(o.quantity, o.value, mean, total, nis, key=o.key))
         return tuple(found)
 
-    def resample(self, belief: Belief, n: int, rng: np.random.Generator) -> Ensemble:
-        """Sampling importance resampling: the exact posterior as a weighted ensemble.
-
-        Draws come from a Student t with 5 degrees of freedom around the mode, 1.1 times as wide as
-        Laplace's normal, and are weighted by the posterior over that density. ``effective_size``
-        tells how far the Laplace approximation is from the truth.
-        """
-        own = self._own(belief)
-        prior, precision = self._prior(own)
-        k, nu = len(prior), 5.0
-        root = 1.1 * square_root(own.spread[self._first :, self._first :])
-        normal = rng.standard_normal((n, k))
-        stretch = np.sqrt(nu / rng.chisquare(nu, n))[:, None]
-        draws = own.centre[self._first :] + (normal * stretch) @ root.T
-        proposal = -0.5 * (nu + k) * np.log1p(np.sum((normal * stretch) ** 2, axis=1) / nu)
-        replays = [self.replay(own, phi) for phi in draws]
-        target = np.array(
-            [
-                -0.5 * objective(replay, phi - prior, precision)
-                for replay, phi in zip(replays, draws, strict=True)
-            ]
-        )
-        weights = np.exp(target - proposal - np.max(target - proposal))
-        members = np.array([self.model.natural(replay.w) for replay in replays])
-        return Ensemble(own.time, own.axes, members, weights, own.context)
+    def own(self, belief: Belief) -> tuple[Posterior, Gaussian]:
+        """A belief that is this estimator's own, and where its evidence begins."""
+        posterior = self._own(belief)
+        return posterior, _start_of(posterior)
 
     def _own(self, belief: Belief) -> Posterior:
         if not isinstance(belief, Posterior) or belief.names != self.names:

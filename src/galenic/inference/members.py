@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,12 +33,24 @@ def through(
     ``first`` is the derivative of the states by the parameters at the start. Augmented quantities
     are parameters, which stay as they are; levels change nothing.
     """
+    *_, (_, _, w) = along(model, start, evidence, phi, first)
+    return w
+
+
+def along(
+    model: AugmentedModel, start: Gaussian, evidence: Sequence[Any], phi: Array, first: Array
+) -> Iterator[tuple[Any, Gaussian, Array]]:
+    """As :func:`through`, stopping at the start (item None) and after each item of the evidence.
+
+    Yields the item, the common time and context, and the vectors, which are moved in place.
+    """
     nx = len(model.state_names)
     w = np.repeat(np.asarray(start.centre)[None, :], len(phi), axis=0)
     w[:, :nx] += (phi - start.centre[nx:]) @ first.T
     w[:, nx:] = phi
     here = replace(start, spread=np.zeros_like(start.spread))
     p = np.array([model.arguments(model.natural(row), model.u0)[2] for row in w])
+    yield None, here, w
     for item in evidence:
         if isinstance(item, Held):
             here = _hold(model, here, w, p, item)
@@ -48,7 +60,7 @@ def through(
             ]
             here = acted[-1]
             w[:, :nx] = _moved(w, acted, nx)
-    return w
+        yield item, here, w
 
 
 def _distinct(w: Array, action: Action) -> Array:

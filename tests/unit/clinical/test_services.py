@@ -57,6 +57,40 @@ def test_fit_shows_the_individual_beside_the_typical_one():
     assert "doi:" in result.text
 
 
+def test_the_posterior_in_full_moves_intervals_and_says_what_it_is_worth():
+    normal, full = fit_patient(**TOLD), fit_patient(**TOLD, posterior="full")
+
+    assert full["CL"] == normal["CL"]  # the mode stays the estimate
+    assert full.values["V1"].upper < 0.95 * normal.values["V1"].upper
+    assert "Posterior in full: 2000 draws, worth 1" in full.text
+
+
+def test_advice_draws_from_the_posterior_in_full():
+    """Mean and sd of log CL among the draws are those of the weighted posterior."""
+    case = fit_case().in_full(np.random.default_rng(1))
+    at = case.full.names.index("CL")
+    logs = np.log(case.full.members[:, at])
+    mean = case.full.weights @ logs
+    sd = np.sqrt(case.full.weights @ (logs - mean) ** 2)
+
+    drawn = np.log(case.draws(4000, np.random.default_rng(2))[:, at])
+
+    assert abs(drawn.mean() - mean) < 4 * sd / np.sqrt(4000)
+    assert drawn.std() == pytest.approx(sd, rel=0.05)
+
+
+def fit_case():
+    doses = Table(
+        "doses",
+        (Column("time", [0.0, 22.2], "h"), Column("amount", [1900.0, 1750.0], "mg"),
+         Column("duration", [1.0, 1.0], "h")),
+    )  # fmt: skip
+    levels = Table(
+        "levels", (Column("time", [12.0, 37.5], "h"), Column("level", [14.8, 22.5], "mg/L"))
+    )
+    return of_tables("vancomycin", {"CLcr": 34.0 / 6e7, "weight": 62.0}, doses, levels)
+
+
 def test_the_estimated_course_passes_near_the_levels():
     (plot,) = fit_patient(**TOLD).plots
 

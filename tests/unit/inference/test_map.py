@@ -1,15 +1,18 @@
 """MAP of individuals against published programs and a brute-force posterior."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from galenic.clock import SECOND
 from galenic.errors import DataError
 from galenic.inference.belief import Belief
 from galenic.inference.estimator import Bundle, Observation, Schedule
+from galenic.inference.importance import sampled
 from galenic.inference.map import MAP, Individual, Residual
 from galenic.modeling.variability import Between, Covariate, Population
 from galenic.modeling.variability import Residual as Error
@@ -116,7 +119,7 @@ def test_resampling_gives_the_exact_posterior_moments():
     belief = fold(estimator, BOLUS)
     _, mean, sd = grid_posterior(LEVELS)
 
-    ensemble = estimator.resample(belief, 1500, np.random.default_rng(0))
+    ensemble = sampled(estimator, belief, 1500, np.random.default_rng(0)).ensemble
 
     etas = np.log(ensemble.members[:, 1:] / np.array([2.0 / 3.6e6, 20e-3]))
     got = ensemble.weights @ etas
@@ -125,6 +128,77 @@ def test_resampling_gives_the_exact_posterior_moments():
     error = 4 * sd / np.sqrt(ensemble.effective_size)
     assert np.all(np.abs(got - mean) < error)
     assert spread == pytest.approx(sd, rel=0.1)
+
+
+def grid_evidence(levels, dose_mg=100.0, points=801):
+    """ln p(levels) by the sum over a grid of eta, levels in kg/m^3."""
+    a = np.linspace(-2.0, 2.0, points)
+    cl, v = 2.0 * np.exp(a)[:, None], 20.0 * np.exp(a)[None, :]
+    log_p = norm.logpdf(a, 0, 0.3)[:, None] + norm.logpdf(a, 0, 0.2)[None, :]
+    for hours, value in levels:
+        f = dose_mg / v * np.exp(-cl / v * hours)
+        log_p = log_p + norm.logpdf(value, f, np.hypot(0.2, 0.1 * f)) + np.log(1000.0)
+    return np.log(np.exp(log_p).sum() * (a[1] - a[0]) ** 2)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, [(1.0, 7.0)], [(1.0, 3.6), (30.0, 1.5)]])
+def test_the_evidence_is_that_of_quadrature(levels):
+    estimator = one()
+    belief = fold(estimator, [BOLUS[0], *(level(*row) for row in levels)])
+
+    found = sampled(estimator, belief, 2000, np.random.default_rng(1))
+
+    assert found.error < 0.05
+    assert abs(found.log_evidence - grid_evidence(levels)) < 4 * found.error
+
+
+def test_without_a_level_the_posterior_is_the_population():
+    estimator = one()
+    belief = fold(estimator, BOLUS[:1])
+
+    found = sampled(estimator, belief, 4000, np.random.default_rng(2))
+
+    assert abs(found.log_evidence) < 4 * found.error  # p(nothing) = 1
+    logs = np.log(found.ensemble.members[:, 1:])
+    got = found.ensemble.weights @ logs
+    spread = np.sqrt(found.ensemble.weights @ (logs - got) ** 2)
+    assert spread == pytest.approx([0.3, 0.2], rel=0.06)
+
+
+def test_intervals_of_the_full_posterior_hold_the_truth_as_often_as_they_say():
+    """60 patients from the population, two parameters: 90 % with a sampling sd of 3 points."""
+    rng, estimator, inside = np.random.default_rng(11), one(), []
+    hours = np.array([1.0, 6.0, 12.0])
+    for _ in range(60):
+        true = np.exp(rng.normal(0.0, [0.3, 0.2])) * [2.0, 20.0]
+        f = 100.0 / true[1] * np.exp(-true[0] / true[1] * hours)
+        seen = f + np.hypot(0.2, 0.1 * f) * rng.standard_normal(3)
+        belief = fold(estimator, BOLUS[:1])
+        for at, value in zip(hours, seen, strict=True):  # solved once, with all levels
+            bundle = level(at, value)
+            belief = estimator.predict(belief, bundle.time, {})
+            belief = replace(belief, evidence=(*belief.evidence, bundle))
+        belief = estimator.solve(belief)
+        found = sampled(estimator, belief, 400, rng).ensemble
+        bounds = [found.interval("CL"), found.interval("V")]
+        scaled = np.array(bounds) * [[3.6e6], [1e3]]
+        inside += list((scaled[:, 0] < true) & (true < scaled[:, 1]))
+
+    assert 0.81 < np.mean(inside) < 0.99
+
+
+def test_draws_together_are_those_one_by_one(monkeypatch):
+    """The paths of models with exact steps and of all others weigh the same draws alike."""
+    estimator = one()
+    belief = fold(estimator, BOLUS)
+
+    together = sampled(estimator, belief, 50, np.random.default_rng(3))
+    monkeypatch.setattr("galenic.inference.importance.goes_together", lambda *_: False)
+    single = sampled(estimator, belief, 50, np.random.default_rng(3))
+
+    assert single.ensemble.weights == pytest.approx(together.ensemble.weights, rel=1e-8)
+    assert single.ensemble.members == pytest.approx(together.ensemble.members, rel=1e-8)
+    assert single.log_evidence == pytest.approx(together.log_evidence, abs=1e-8)
 
 
 def test_bolus_through_an_input_equals_a_dose_into_the_state():

@@ -15,9 +15,10 @@ import numpy as np
 
 from galenic.clock import nanoseconds, seconds
 from galenic.errors import DataError, UnknownName
-from galenic.inference.belief import Array, Posterior
+from galenic.inference.belief import Array, Ensemble, Posterior
 from galenic.inference.estimator import Forecast, Schedule
 from galenic.inference.evidence import Bundle, Held
+from galenic.inference.importance import sampled
 from galenic.inference.map import MAP
 from galenic.library.pk.populations import population
 from galenic.signals import Action, Alert, Event, Record, Sample
@@ -28,6 +29,7 @@ from galenic.twin.level import Level
 from galenic.twin.twin import Twin
 
 POINTS = 160  # of a curve
+SAMPLED, FEW = 2000, 200  # draws of a posterior in full; effective ones below which it is doubted
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Case:
         Zero of the time axis of tables and plots.
     flags, notes : tuple of str
         What is doubtful in the tables, and what was put right, with its rows.
+    full : Ensemble, optional
+        The posterior in full, instead of Laplace's normal around the mode.
     """
 
     drug: str
@@ -52,6 +56,15 @@ class Case:
     origin: int
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    full: Ensemble | None = None
+
+    def in_full(self, rng: np.random.Generator) -> Case:
+        """The same case with the posterior in full, by importance sampling."""
+        found = sampled(self.estimator, self.belief, SAMPLED, rng).ensemble
+        size = found.effective_size
+        note = f"Posterior in full: {SAMPLED} draws, worth {size:.0f} of the posterior itself."
+        few = (f"only {size:.0f} of {SAMPLED} draws of the posterior count",) if size < FEW else ()
+        return replace(self, full=found, notes=(*self.notes, note), flags=(*self.flags, *few))
 
     @property
     def system(self) -> Any:
@@ -87,6 +100,8 @@ class Case:
 
     def draws(self, n: int, rng: np.random.Generator) -> Array:
         """Individuals from the posterior with the amounts that their doses leave [SI]."""
+        if self.full is not None:
+            return self.full.sample(n, rng)
         members = self.estimator.members(self.belief, n, rng)
         return np.array([self.estimator.model.natural(row) for row in members])
 

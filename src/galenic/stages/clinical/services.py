@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
@@ -68,6 +68,14 @@ Area = Annotated[float, In("mg*h/L", lower=0)]
 Concentration = Annotated[float, In("mg/L", lower=0)]
 Amount = Annotated[float, In("mg", lower=0)]
 
+Doubt = Annotated[
+    Literal["normal", "full"],
+    Help(
+        "How the posterior is taken: as the normal around its mode (Laplace), or in full by "
+        "importance sampling."
+    ),
+]
+
 DRAWS = 300
 
 
@@ -77,13 +85,14 @@ def fit_patient(
     doses: Doses,
     levels: Levels,
     drug: Drug = "vancomycin",
+    posterior: Doubt = "normal",
     *,
     run: Run,
 ) -> Result:
     """Estimate a patient's own kinetics from doses and levels (maximum a posteriori)."""
     from galenic.stages.clinical import shown
 
-    case = Person(drug, covariates, doses, levels).case()
+    case = _case(run, None, None, Person(drug, covariates, doses, levels), posterior)
     run.progress(0.7, "draw")
     return shown.fit(case)
 
@@ -97,6 +106,7 @@ def forecast_levels(
     levels: Levels | None = None,
     covariates: Known | None = None,
     drug: Drug = "vancomycin",
+    posterior: Doubt = "normal",
     *,
     run: Run,
 ) -> Result:
@@ -114,7 +124,7 @@ def forecast_levels(
     from galenic.decision.exposure import Course, common_step, respond
     from galenic.stages.clinical import shown
 
-    case = _case(run, twin, None, Person(drug, covariates, doses, levels))
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels), posterior)
     plan = _planned(planned, horizon)
     times = [t for dose in plan for t in (dose[0], dose[2])]
     step = common_step([*times, 1800.0, horizon])
@@ -141,6 +151,7 @@ def next_level(
     levels: Levels | None = None,
     covariates: Known | None = None,
     drug: Drug = "vancomycin",
+    posterior: Doubt = "normal",
     *,
     run: Run,
 ) -> Result:
@@ -157,7 +168,7 @@ def next_level(
     """
     from galenic.stages.clinical import measuring
 
-    case = _case(run, twin, None, Person(drug, covariates, doses, levels))
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels), posterior)
     return measuring.advise(case, _planned(planned, horizon), horizon, every, run)
 
 
@@ -184,6 +195,7 @@ def advise_dose(
     infusions: tuple[Duration, ...] = (),
     course: Duration | None = None,
     without_levels: bool = False,
+    posterior: Doubt = "normal",
     *,
     run: Run,
 ) -> Result:
@@ -222,7 +234,7 @@ def advise_dose(
     from galenic.stages.clinical.practice import PRACTICE
 
     start = at if twin is not None else next_dose
-    case = _case(run, twin, start, Person(drug, covariates, doses, levels))
+    case = _case(run, twin, start, Person(drug, covariates, doses, levels), posterior)
     usual = PRACTICE[case.drug]
     wanted = {
         "AUC24": (_declared(auc_low, "mg*h/L"), _declared(auc_high, "mg*h/L")),
@@ -322,13 +334,15 @@ class Person:
         return of_tables(self.drug, self.covariates, self.doses, self.levels, at)
 
 
-def _case(run: Run, twin: TwinRef | None, at: Any, person: Person) -> Any:
+def _case(run: Run, twin: TwinRef | None, at: Any, person: Person, posterior: str) -> Any:
     """The patient of a twin, or the one that tables tell of."""
     from galenic.stages.clinical.case import of_twin
 
     if twin is None:
-        return person.case(at)
-    return run.runner.look(twin.id, of_twin, run.runner.clock.now(), at)
+        found = person.case(at)
+    else:
+        found = run.runner.look(twin.id, of_twin, run.runner.clock.now(), at)
+    return found.in_full(run.rng) if posterior == "full" else found
 
 
 def _planned(table: Table | None, horizon: float) -> list[tuple[float, float, float]]:

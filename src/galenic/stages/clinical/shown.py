@@ -44,7 +44,7 @@ def parameters(case: Case) -> tuple[dict[str, Value], Table]:
         if f"individual.{path}" in shown:
             now = case.estimator.observe(belief, [f"individual.{path}"])
             factor = now[f"individual.{path}"][0] / belief.point(path)
-        low, high = belief.interval(path)
+        low, high = (case.full or belief).interval(path)
         typical = factor * entry.value
         numbers = (factor * belief.point(path), factor * low, factor * high, typical)
         eta = float(etas[k]) if k < len(etas) else 0.0

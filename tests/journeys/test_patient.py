@@ -24,6 +24,7 @@ import pytest
 
 from galenic.app.cli import main
 from galenic.app.server import Options, serve
+from galenic.app.views.patient_tab import timeline
 from galenic.clock import SECOND, SystemClock, to_iso
 from galenic.signals import Action, Command, Record, Sample
 from galenic.stages.clinical.twin import patient
@@ -247,6 +248,7 @@ def ward(tmp_path_factory):
             "clinical", "forecast-levels", "--twin", "bed-7", "--horizon", "24 h",
             "--planned", "time,amount,duration\n0,750,2",
         )  # fmt: skip
+        ward.course = ward.cli("clinical", "patient-course", "bed-7")
         ward.refused = ward.rest(
             "POST", "services/clinical/advise_dose", json={"twin": "bed-7", "at": ward.at(1)}
         )
@@ -290,6 +292,35 @@ def test_advice_has_a_ranked_table_and_a_plot_in_three_styles(ward):
     assert styles == {"level": "measured", "estimated": "estimated", "predicted": "predicted"}
     assert sorted(v for v in series["level"]["data"] if v) == [14.8, 22.5]
     assert len(plot["x"]["data"]) == len(series["predicted"]["lower"])
+
+
+def test_the_course_tells_what_was_given_measured_and_known(ward):
+    tables = {
+        table["title"]: {c["name"]: c["data"] for c in table["columns"]}
+        for table in ward.course["tables"]
+    }
+
+    assert ward.course["text"].startswith("Decision support, not a prescription.")
+    assert tables["doses"]["amount"] == pytest.approx([1900, 1750])
+    assert tables["doses"]["infusion"] == [1, 1]
+    assert tables["doses"]["time"][1] - tables["doses"]["time"][0] == pytest.approx(22.2)
+    assert tables["levels"]["measured"] == pytest.approx([14.8, 22.5])
+    known = dict(zip(tables["covariates"]["covariate"], tables["covariates"]["value"], strict=True))
+    assert known == pytest.approx({"CLcr": 34, "weight": 62, "dialysis": 0})
+    assert ward.course["values"]["CL"]["value"] == pytest.approx(CL, abs=1e-3)
+
+
+def test_the_timeline_has_doses_on_its_axis_and_a_line_at_now(ward):
+    plot = ward.course["plots"][0]
+    doses = next(table for table in ward.course["tables"] if table["title"] == "doses")
+
+    drawn = timeline(plot, doses)
+
+    given = next(series for series in drawn["series"] if series["name"] == "dose")
+    assert [point["name"] for point in given["data"]] == ["1900 mg over 1 h", "1750 mg over 1 h"]
+    assert given["data"][0]["value"][0] == pytest.approx(doses["columns"][0]["data"][0])
+    assert given["markLine"]["data"] == [{"xAxis": 0.0}]
+    assert drawn["xAxis"]["name"] == "time from now [h]"
 
 
 def test_planned_doses_are_forecast(ward):

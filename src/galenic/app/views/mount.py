@@ -75,6 +75,7 @@ def _pages(room: Room) -> None:
         model_tab,  # noqa: F401
         models,
         overview,
+        patient_tab,  # noqa: F401
         records,
         results,
         services,

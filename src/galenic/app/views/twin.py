@@ -21,7 +21,7 @@ MEANS = {
 }
 
 
-async def twin_page(page: Page, id: str, tab: str = "Live", replay: str = "") -> None:
+async def twin_page(page: Page, id: str, tab: str = "", replay: str = "") -> None:
     """Everything about one twin; with ``replay`` a recorded stretch of it."""
     twin = page.room.runner.twin(id) if page.room.runner is not None else None
     if twin is None:
@@ -87,9 +87,19 @@ def header_changes(facts: Facts, room: Any) -> dict[str, Any]:
 
 
 async def _tabs(page: Page, facts: Facts, first: str) -> None:
-    from galenic.app.views import control_tab, estimates_tab, model_tab, records, what_if
+    from galenic.app.views import (
+        control_tab,
+        estimates_tab,
+        model_tab,
+        patient_tab,
+        records,
+        what_if,
+    )
 
-    tabs: dict[str, Callable[[], Any]] = {
+    tabs: dict[str, Callable[[], Any]] = {}
+    if patient_tab.is_patient(facts):
+        tabs["Patient"] = lambda: patient_tab.patient_tab(page, facts)
+    tabs |= {
         "Live": lambda: live_tab.live_tab(page, facts, page.room),
         "What-if": lambda: what_if.what_if_tab(page, facts),
         "Estimates": lambda: estimates_tab.estimates_tab(page, facts),
@@ -97,7 +107,7 @@ async def _tabs(page: Page, facts: Facts, first: str) -> None:
         "Model": lambda: model_tab.model_tab(page, facts),
         "Records": lambda: records.records_of(page, facts.id),
     }
-    chosen = first if first in tabs else "Live"
+    chosen = first if first in tabs else next(iter(tabs))
     with ui.tabs().props("align=left no-caps dense inline-label") as bar:
         for name in tabs:
             ui.tab(name, label=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from galenic.stages.clinical.bedside import ahead, patient_course
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
 from galenic.stages.clinical.noncompartmental import noncompartmental
@@ -38,6 +39,7 @@ __all__ = [
     "gene_phenotypes",
     "insulin_day",
     "noncompartmental",
+    "patient_course",
     "population_check",
     "population_covariates",
     "population_design",
@@ -121,24 +123,17 @@ def forecast_levels(
     """
     import numpy as np
 
-    from galenic.decision.exposure import Course, common_step, respond
     from galenic.stages.clinical import shown
 
     case = _case(run, twin, None, Person(drug, covariates, doses, levels), posterior)
     plan = _planned(planned, horizon)
-    times = [t for dose in plan for t in (dose[0], dose[2])]
-    step = common_step([*times, 1800.0, horizon])
     run.progress(0.3, "draw")
-    draws = case.draws(DRAWS, run.rng)
-    infusions = [dose[2] for dose in plan] or [0.0]
-    found = respond(case.system, case.belief, draws, infusions, step, horizon, Course())
-    ahead = found.given(plan, horizon)
-    axis = np.arange(ahead.shape[1]) * step
-    low, middle, high = (shown.mg(q) for q in np.quantile(ahead[:, -1], shown.BAND))
+    axis, drawn = ahead(case, plan, horizon, run.rng)
+    low, middle, high = (shown.mg(q) for q in np.quantile(drawn[:, -1], shown.BAND))
     values = {"level at the end": Value(middle, "mg/L", "concentration", low, high)}
     text = shown.heading(case, f"{len(plan)} planned doses over {horizon / 3600:g} h.")
-    plot = shown.curve(case, (axis, ahead))
-    return Result(text, values, [_forecast_table(axis, ahead)], [plot])
+    plot = shown.curve(case, (axis, drawn))
+    return Result(text, values, [_forecast_table(axis, drawn)], [plot])
 
 
 @service("When to measure next", stage="clinical", effect="read")

@@ -30,6 +30,10 @@ def decimals(spread: float) -> int:
     return max(0, min(9, -first))
 
 
+ROUNDING = 1e-8
+"""A relative spread below it comes from arithmetic, not from doubt."""
+
+
 def number(value: Any, spread: float | None = None) -> str:
     """A number with the digits that its uncertainty leaves, four significant ones without any.
 
@@ -56,8 +60,14 @@ def number(value: Any, spread: float | None = None) -> str:
 
 
 def with_spread(value: Any, spread: float | None) -> str:
-    """Value and standard deviation, as 101.3 ± 0.8."""
-    if spread is None or not spread > 0 or value is None:
+    """Value and standard deviation, as 101.3 ± 0.8; a spread that is mere rounding is none.
+
+    Examples
+    --------
+    >>> with_spread(101.3274, 0.8), with_spread(8.90103139, 2e-10)
+    ('101.3 ± 0.8', '8.901')
+    """
+    if spread is None or value is None or not spread > ROUNDING * abs(value):
         return number(value)
     return f"{number(value, spread)} ± {spread:.{decimals(spread)}f}"
 

@@ -9,7 +9,7 @@ from galenic import Experiment
 from galenic.engine.simulate import Simulator
 from galenic.errors import DataError, UnknownName
 from galenic.library.patient.covariates import Empirical, Marginal, Summary
-from galenic.library.pbpk.cohort import Metabolism, columns, virtual_cohort
+from galenic.library.pbpk.cohort import CONDITIONS, Metabolism, columns, virtual_cohort
 from galenic.library.pbpk.drugs import alfentanil
 from galenic.library.pbpk.growth import person
 from galenic.library.pbpk.physiology import physiology
@@ -121,6 +121,15 @@ def test_shares_are_met():
     ill = cohort.persons["condition"] == "kidneys mild"
     assert ill.mean() == pytest.approx(0.1, abs=0.03)
     assert np.all(cohort.table["kidney.GFR"][ill] <= 75 * 0.06 + 1e-12)
+
+
+def test_everybody_has_room_in_every_condition():
+    shares = dict.fromkeys(CONDITIONS, 1.0 / len(CONDITIONS))
+    cohort = virtual_cohort(1500, np.random.default_rng(4), {"all": ADULTS}, conditions=shares)
+
+    assert set(cohort.persons["condition"]) == set(CONDITIONS)
+    assert min(cohort.table["rest.Q"]) > 0
+    assert min(cohort.table["rest.V"]) > 0
 
 
 def test_a_row_is_the_body():

@@ -115,6 +115,7 @@ def test_cirrhosis_is_what_its_table_says():
         closes(ill.body)
         assert (1 - ill.body.shunt) * ill.body.portal == pytest.approx(portal * body.portal)
         assert ill.body.hepatic_artery == pytest.approx(arterial * body.hepatic_artery)
+        assert ill.body.flows["rest"] == pytest.approx(body.flows["rest"])
     assert ill.clearance("CYP3A4") == pytest.approx(0.28 * 0.4)
     assert unbound(0.2, 1.0) == pytest.approx(0.2)
 

@@ -103,8 +103,8 @@ class Cirrhosis:
 def cirrhosis(body: Physiology, grade: str) -> Cirrhosis:
     """The body with cirrhosis of Child-Pugh grade "A", "B" or "C".
 
-    What the portal vein no longer brings to the liver bypasses it. Cardiac output is kept; other
-    organs that are not named get the difference.
+    What the portal vein no longer brings to the liver bypasses it. Organs that are not named keep
+    their flow; cardiac output takes the difference.
 
     Parameters
     ----------
@@ -116,7 +116,10 @@ def cirrhosis(body: Physiology, grade: str) -> Cirrhosis:
         raise UnknownName.among("Child-Pugh grade", grade, GRADES, where="cirrhosis")
     own = _cirrhosis()[grade]
     brought = own["portal flow"] * body.portal + own["arterial flow"] * body.hepatic_artery
+    more = (own["arterial flow"] - 1.0) * body.hepatic_artery
+    more += (own["renal flow"] - 1.0) * body.flows["kidney"]
     ill = body.with_changes(
+        cardiac_output=body.cardiac_output + more,
         flows={"liver": brought / body.flows["liver"], "kidney": own["renal flow"]},
         gfr=body.gfr * own["GFR"],
         hematocrit=body.hematocrit * own["hematocrit"],

@@ -13,9 +13,10 @@ from importlib.resources import files
 from typing import Any
 
 from galenic.library.pbpk.absorption import absorption_rate
+from galenic.library.pbpk.cohort import Metabolism
 from galenic.library.pbpk.composition import everywhere, rat_tissues
 from galenic.library.pbpk.partition import Compound
-from galenic.library.pbpk.physiology import Physiology
+from galenic.library.pbpk.physiology import Physiology, physiology
 from galenic.library.pbpk.whole_body import BARRIERS, WholeBody, whole_body
 
 
@@ -46,6 +47,33 @@ def alfentanil(body: Physiology, **values: Any) -> WholeBody:
         "intestine": {"ka": f"{speed!r} 1/h", "Fg": own["passes the wall of the gut"]},
     }
     return whole_body(body, Kp=everywhere(drug), **(given | values))
+
+
+def metabolism(drug: str, cv: float = 0.0) -> Metabolism:
+    """How clearance and binding of a drug of this file differ between persons.
+
+    Parameters
+    ----------
+    drug : {"alfentanil", "vancomycin"}
+    cv : float
+        Variation of the enzyme between persons.
+    """
+    own, usual = facts(drug), physiology("human")
+    if drug == "vancomycin":
+        return Metabolism(0.0, usual.volumes["liver"], fu=own["unbound in plasma"],
+                          protein="albumin")  # fmt: skip
+    return Metabolism(
+        own["intrinsic clearance of the liver"], usual.volumes["liver"], "CYP3A4", cv,
+        own["unbound in plasma"], "aag",
+    )  # fmt: skip
+
+
+def own_columns(drug: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a cohort that only this drug has: its exchange with cells goes with volume."""
+    if drug != "vancomycin":
+        return {}
+    rate = facts(drug)["exchange with cells"]
+    return {f"{organ}.PS": rate * table[f"{organ}.V"] for organ in BARRIERS}
 
 
 def vancomycin(body: Physiology, **values: Any) -> WholeBody:
@@ -79,3 +107,6 @@ def vancomycin(body: Physiology, **values: Any) -> WholeBody:
     }
     exchange = {o: f"{own['exchange with cells'] * body.volumes[o]!r} L/h" for o in BARRIERS}
     return whole_body(body, Kp=spread, barriers=exchange, **(given | values))
+
+
+DRUGS = {"alfentanil": alfentanil, "vancomycin": vancomycin}

@@ -168,6 +168,7 @@ class WholeBody(Model):
     A_ven = State(0.0, "mg", "amount in venous blood", lower=0, nominal=10)
     metabolised = State(0.0, "mg", "amount metabolised in the liver", lower=0, nominal=10)
     excreted = State(0.0, "mg", "amount in urine", lower=0, nominal=10)
+    AUC = State(0.0, "mg*h/L", "area under venous plasma", lower=0, nominal=1)
 
     C = Output("mg/L", "concentration in venous plasma", lower=0)
 
@@ -193,6 +194,7 @@ class WholeBody(Model):
         yield der(m.A_art) == lung.Q * (lung.leaving.value - art)
         yield der(m.metabolised) == liver.removed()
         yield der(m.excreted) == m.kidney.removed()
+        yield der(m.AUC) == m.C
 
     def conserved(m):
         organs = [getattr(m, organ) for organ in ORGANS]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from galenic.stages.clinical.bedside import ahead, patient_course
+from galenic.stages.clinical.cohorts import cohort_exposure, interaction_risk
 from galenic.stages.clinical.diabetes import insulin_day
 from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
 from galenic.stages.clinical.noncompartmental import noncompartmental
@@ -33,11 +34,13 @@ from galenic.twin.service import (
 
 __all__ = [
     "advise_dose",
+    "cohort_exposure",
     "fit_patient",
     "fit_record",
     "forecast_levels",
     "gene_phenotypes",
     "insulin_day",
+    "interaction_risk",
     "noncompartmental",
     "patient_course",
     "population_check",

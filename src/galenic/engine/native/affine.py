@@ -1,4 +1,4 @@
-"""Which results of a tape are affine in some arguments, found by walking its operations.
+"""Which results of a tape are affine or quadratic in some arguments, found by walking it.
 
 A derivative tells too little: that of ``x > 3`` or ``floor(x)`` is zero, and yet they are not
 affine. The walk says yes only where sums, and products with what does not change, make the result.
@@ -18,7 +18,8 @@ class Form(IntEnum):
     CONSTANT = 0  # of neither the unknowns nor the time
     TIMED = 1  # of the time, not of the unknowns
     AFFINE = 2  # constant coefficients times unknowns, plus a TIMED value
-    OTHER = 3
+    QUADRATIC = 3  # sums and products of two AFFINE values
+    OTHER = 4
 
 
 _SUMS = frozenset({"add", "sub", "neg", "copy", "twice"})
@@ -63,13 +64,15 @@ def _joined(name: str, given: list[Form]) -> Form:
     most = max(given)
     if name in _SUMS or most <= Form.TIMED:
         return most
-    if most == Form.AFFINE and _scales(name, given):
-        return Form.AFFINE
+    if most <= Form.QUADRATIC and _scales(name, given):
+        return most
+    if most == Form.AFFINE and name in ("mul", "sq"):
+        return Form.QUADRATIC
     return Form.OTHER
 
 
 def _scales(name: str, given: list[Form]) -> bool:
-    """Whether an operation multiplies its one affine operand by what never changes."""
+    """Whether an operation multiplies its one changing operand by what never changes."""
     if name == "mul":
         return min(given) == Form.CONSTANT
     return name in ("div", "select") and given[name == "div"] == Form.CONSTANT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import casadi as ca
@@ -173,6 +174,41 @@ class Equations:
         sparsity = self._terms_jacobian.sparsity()
         places = zip(sparsity.row(), sparsity.get_col(), strict=True)
         return found, dict(zip(places, entries, strict=True)), drift
+
+    def bends(self, away: Mapping[int, Value]) -> dict[int, Value]:
+        """What quadratic terms have over their tangents: half the second derivatives, twice along.
+
+        Parameters
+        ----------
+        away : dict
+            How far the unknowns ``bent`` are from where the tangents touch.
+        """
+        along = [away.get(i, self.graph.const(0.0)) for i in range(self.n)]
+        found = lower(self.graph, self._bends, [[self.graph.const(0.0)], along, self.theta])[0]
+        return {m: found[m] for m in self.quadratic}
+
+    @cached_property
+    def quadratic(self) -> list[int]:
+        """The curved terms of second degree in the unknowns whose coefficients do not change."""
+        found = forms(self._terms, {1}, {0})[0]
+        timed = ca.which_depends(self.curved.terms, self.problem.t, 1, True) if found else []
+        return [m for m, form in enumerate(found) if form == Form.QUADRATIC and not timed[m]]
+
+    @cached_property
+    def _bends(self) -> Tape:
+        terms = []
+        for m in range(len(self.curved)):
+            total = ca.SX(0)
+            if m in self.quadratic:
+                second = ca.hessian(self.curved.terms[m], self._unknowns)[0]
+                for row, column in zip(*second.sparsity().get_triplet(), strict=True):
+                    product = self._unknowns[row] * self._unknowns[column]
+                    if row < column:
+                        total += second[row, column] * product
+                    elif row == column:
+                        total += second[row, column] / 2 * product
+            terms.append(total)
+        return self._tape(ca.vertcat(*terms))
 
     @cached_property
     def _terms(self) -> Tape:

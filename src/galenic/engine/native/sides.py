@@ -115,7 +115,7 @@ class Sides:
             self.away[i] = moved(g, method, s, [k[i] for k in stages], zero, before)
         argument = [g.add(v, self.away[i]) if i in self.away else v for i, v in enumerate(self.y)]
         terms = self.equations.terms(self._moment(s), argument)
-        rest = tangent_rest(g, terms, self.terms, self.slopes, self.away)
+        rest = tangent_rest(self.equations, terms, self.terms, self.slopes, self.away)
         rest = drifted(g, rest, self.moving, self.step, method.slopes[s])
         if s - 1 < len(method.a):
             found = list(rest)
@@ -163,17 +163,22 @@ def moved(
 
 
 def tangent_rest(
-    g: Graph,
+    equations: Equations,
     terms: Values,
     begin: Values,
     slopes: Mapping[Place, Value],
     away: Mapping[int, Value],
 ) -> Values:
-    """What terms have over their tangents from the begin of the step."""
+    """What terms have over their tangents from the begin of the step.
+
+    For quadratic terms that is a product, without a difference of nearly equal values.
+    """
+    g, bends = equations.graph, equations.bends(away)
     rest = [g.sub(now, then) for now, then in zip(terms, begin, strict=True)]
     for (term, column), slope in slopes.items():
-        rest[term] = g.fma(g.neg(slope), away[column], rest[term])
-    return rest
+        if term not in bends:
+            rest[term] = g.fma(g.neg(slope), away[column], rest[term])
+    return [bends.get(term, value) for term, value in enumerate(rest)]
 
 
 def combination(

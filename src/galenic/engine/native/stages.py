@@ -173,7 +173,9 @@ class Parted:
         if self.timed and self.terms:
             program.store_all("BEGIN", scaled(equations, f, step))
             program.store_all("RHO", drifted(g, None, self._moving, step, share))
-        return [*self._shares.values(), *self._begin, *self._slopes.values(), *self._moving]
+        curved = [value for m, value in enumerate(self._begin) if m not in equations.quadratic]
+        slopes = [v for (m, _), v in self._slopes.items() if m not in equations.quadratic]
+        return [*self._shares.values(), *curved, *slopes, *self._moving]
 
     def programs(self, kept: Kept) -> list[Program]:
         """``rest``: reads U, AWAY, TI; stores what terms have over their tangents in REST."""
@@ -185,7 +187,7 @@ class Parted:
         begin = [kept(value) for value in self._begin]
         slopes = {place: kept(value) for place, value in self._slopes.items()}
         away = {i: g.load("AWAY", i) for i in equations.bent}
-        rest = tangent_rest(g, found, begin, slopes, away)
+        rest = tangent_rest(equations, found, begin, slopes, away)
         if self.timed:
             moved = g.load("HD", 0)
             rest = [

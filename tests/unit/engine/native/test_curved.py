@@ -60,6 +60,30 @@ def test_what_is_not_curved_is_linear(name: str) -> None:
     assert np.abs(values[0] + values[1] - values[2] - values[3]).max() <= 1e-12 * scale
 
 
+def test_quadratic_terms_are_known_from_their_second_derivatives() -> None:
+    """Products and squares with steady coefficients are; a minimum, a power and sin(t) x y not."""
+    t, x, p = ca.SX.sym("t"), ca.SX.sym("x", 3), ca.SX.sym("p", 2)
+    ode = ca.vertcat(
+        p[0] * x[0] * x[1] / p[1] + (x[2] - 2 * x[0]) ** 2 + x[1],
+        ca.fmin(x[0], x[1]) + ca.floor(x[2]),
+        ca.sin(t) * x[0] * x[1] + x[2] ** 3,
+    )
+    base = problem("bends", 3, 2, lambda x, p, t: [x[0]] * 3)
+    made = Problem(**(vars(base) | {"t": t, "x": x, "theta": p, "ode": ode, "y": x}))
+    equations = Equations(made, Graph())
+    terms = ca.Function("terms", [t, x, p], [equations.curved.terms])
+    slopes = ca.Function("slopes", [t, x, p], [ca.jacobian(equations.curved.terms, x)])
+    theta, at, away = [0.7, 1.9], np.array([1.0, 2.0, 3.0]), np.array([0.3, -0.5, 0.2])
+
+    found = equations._bends.evaluate([[0.0], away, theta])[0]
+
+    wanted = np.array(terms(0, at + away, theta) - terms(0, at, theta)).ravel()
+    wanted -= np.array(slopes(0, at, theta) @ away).ravel()
+    rows = {row for row, m in equations.curved.shares if m in equations.quadratic}
+    assert rows == {0}
+    assert np.allclose(found[equations.quadratic], wanted[equations.quadratic], rtol=1e-13)
+
+
 @pytest.mark.parametrize("n", [5, 14])
 @pytest.mark.parametrize("method", ["rodas5p", "rodas4"])
 def test_both_ways_of_the_stages_are_the_same_method(

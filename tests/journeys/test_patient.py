@@ -310,11 +310,33 @@ def test_the_course_tells_what_was_given_measured_and_known(ward):
     assert ward.course["values"]["CL"]["value"] == pytest.approx(CL, abs=1e-3)
 
 
+def test_levels_are_drawn_with_their_error_and_the_target_beside_them(ward):
+    """The error is 3.4 mg/L + 22.7 % (Goti 2018); 400 to 600 mg h/L a day are 16.7 to 25 mg/L."""
+    tables = {table["title"]: table for table in ward.course["tables"]}
+    levels = {c["name"]: c["data"] for c in tables["levels"]["columns"]}
+
+    drawn = timeline(ward.course["plots"][0], tables)
+
+    sd = [3.4 + 0.227 * fitted for fitted in levels["fitted"]]
+    assert levels["error"] == pytest.approx(sd, rel=1e-6)
+    errors = next(series for series in drawn["series"] if series["name"] == "_error")
+    ends = [value for _, value in errors["data"] if value is not None]
+    assert [b - a for a, b in zip(ends[::2], ends[1::2], strict=True)] == pytest.approx(
+        [2 * s for s in sd], rel=1e-6
+    )
+    target = next(series for series in drawn["series"] if "markArea" in series)
+    assert "AUC24 400 to 600 mg*h/L" in target["name"]
+    assert [end["yAxis"] for end in target["markArea"]["data"][0]] == pytest.approx(
+        [400 / 24, 600 / 24]
+    )
+
+
 def test_the_timeline_has_doses_on_its_axis_and_a_line_at_now(ward):
     plot = ward.course["plots"][0]
-    doses = next(table for table in ward.course["tables"] if table["title"] == "doses")
+    tables = {table["title"]: table for table in ward.course["tables"]}
+    doses = tables["doses"]
 
-    drawn = timeline(plot, doses)
+    drawn = timeline(plot, tables)
 
     given = next(series for series in drawn["series"] if series["name"] == "dose")
     assert [point["name"] for point in given["data"]] == ["1900 mg over 1 h", "1750 mg over 1 h"]

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from galenic.app.views import frame, shown
+from galenic.app.views.advice import decide
 from galenic.app.views.exports import menu, plot_table
 from galenic.app.views.facts import Facts
 from galenic.app.views.frame import Page, button, html
@@ -69,7 +70,7 @@ class Bedside:
             with ui.element("div").classes("row spread pair"):
                 html(f"<h2>{escape(plot['title'])}</h2>")
                 menu(plot["title"], COURSE, lambda: chart, lambda: plot_table(plot))
-            chart = ui.echart(timeline(plot, tables["doses"]), renderer="svg")
+            chart = ui.echart(timeline(plot, tables), renderer="svg")
             chart.style("height: 340px; width: 100%")
             chart.props('role=img aria-label="Doses, levels and the course of the drug"')
             told = [line for line in notes if not line.startswith("unusual")]
@@ -132,7 +133,10 @@ class Bedside:
         with self.answer:
             html(f'<p class="small"><a href="/jobs/{escape(job.id)}">This answer, with its '
                  "address and signatures</a></p>")  # fmt: skip
-            show_result(job.result.to_dict(), service)
+            result = job.result.to_dict()
+            if service == ADVICE:
+                decide(self.page, self.facts.id, job, result)
+            show_result(result, service)
 
 
 def _number(label: str, value: float, least: float) -> Any:
@@ -140,10 +144,10 @@ def _number(label: str, value: float, least: float) -> Any:
     return made.style("width: 120px")
 
 
-def timeline(plot: dict[str, Any], doses: Mapping[str, Any]) -> dict[str, Any]:
-    """The plot of levels with the doses on the axis of time and a line at now."""
+def timeline(plot: dict[str, Any], tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The plot of levels with their errors, targets, the doses on the axis and a line at now."""
     options = plot_options(plot)
-    columns = {column["name"]: column["data"] for column in doses["columns"]}
+    columns = _columns(tables["doses"])
     rows = zip(columns["time"], columns["amount"], columns["infusion"], strict=True)
     points = [
         {"value": [time, 0.0], "name": f"{amount:g} mg over {length:g} h"}
@@ -163,10 +167,40 @@ def timeline(plot: dict[str, Any], doses: Mapping[str, Any]) -> dict[str, Any]:
     for series in options["series"]:
         if series.get("name") == "level":
             series["symbolSize"] = 8
-    options["legend"]["data"].append("dose")
+    options["series"] += [_errors(tables.get("levels")), *map(_target, _rows(tables["targets"]))]
+    options["legend"]["data"] += [
+        "dose",
+        *(s["name"] for s in options["series"] if "markArea" in s),
+    ]
     options["yAxis"]["axisLine"] = {**AXIS["axisLine"], "onZero": False}
     options["xAxis"]["name"] = "time from now [h]"
     return options
+
+
+def _errors(levels: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An upright line of one sd of its error to either side of each level."""
+    upright: list[list[float | None]] = []
+    for row in [] if levels is None else _rows(levels):
+        low, high = max(row["measured"] - row["error"], 0.0), row["measured"] + row["error"]
+        upright += [[row["time"], low], [row["time"], high], [row["time"], None]]
+    return {
+        "type": "line", "name": "_error", "id": "errors", "showSymbol": False, "silent": True,
+        "data": upright, "lineStyle": {"color": colour("measured"), "width": 1.4}, "z": 5,
+    }  # fmt: skip
+
+
+def _target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A band between the ends of a target that can stand beside levels."""
+    line = {"color": colour("setpoint"), "type": "dashed", "width": 1}
+    ends = [{"yAxis": row["low"]}, {"yAxis": row["high"]}]
+    return {
+        "type": "line", "name": f"target: {row['target']}", "data": [], "showSymbol": False,
+        "lineStyle": line, "itemStyle": {"color": colour("setpoint")},
+        "markLine": {"silent": True, "symbol": "none", "label": {"show": False},
+                     "lineStyle": line, "data": ends},
+        "markArea": {"silent": True, "data": [ends],
+                     "itemStyle": {"color": colour("setpoint"), "opacity": 0.1}},
+    }  # fmt: skip
 
 
 def _columns(table: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -207,12 +241,13 @@ def _levels(table: Mapping[str, Any] | None) -> str:
     if table is None:
         return '<p class="muted">None was measured yet.</p>'
     rows = [
-        (f"{row['time']:.1f}", shown.number(row["measured"]), shown.number(row["fitted"], 0.1),
-         shown.number(row["residual"], 0.1))
+        (f"{row['time']:.1f}", shown.number(row["measured"]), shown.number(row["error"], 0.1),
+         shown.number(row["fitted"], 0.1), shown.number(row["residual"], 0.1))
         for row in _rows(table)[::-1]
     ]  # fmt: skip
-    heads = ("from now [h]", "measured [mg/L]", "fitted [mg/L]", "residual [sd]")
-    return grid(heads, rows, (0, 1, 2, 3), "tall")
+    heads = ("from now [h]", "measured [mg/L]", "sd of its error [mg/L]", "fitted [mg/L]",
+             "residual [sd]")  # fmt: skip
+    return grid(heads, rows, (0, 1, 2, 3, 4), "tall")
 
 
 def _rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from galenic.app.views import shown
 
 MOST = 500
+SHORT = 40  # letters
 
 
 class Html(str):
@@ -53,11 +54,20 @@ def cell(item: Any) -> str:
     return escape(shown.number(item) if isinstance(item, bool) else str(item))
 
 
+def _short(item: Any) -> Any:
+    """What names a row stays on one line where it is short, however narrow the page."""
+    if not isinstance(item, str) or len(item) > SHORT:
+        return item
+    return Html(f'<span class="nowrap">{escape(item)}</span>')
+
+
 def result_table(table: dict[str, Any]) -> str:
     """A table of a result, with units in its head; at most 500 rows are shown."""
     columns = table["columns"]
     heads = [c["name"] + (f" [{c['unit']}]" if c.get("unit") else "") for c in columns]
-    rows = list(zip(*(c["data"] for c in columns), strict=True))
+    rows = [
+        (_short(first), *rest) for first, *rest in zip(*(c["data"] for c in columns), strict=True)
+    ]
     numeric = [
         i
         for i, c in enumerate(columns)

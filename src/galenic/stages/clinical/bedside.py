@@ -34,7 +34,7 @@ def patient_course(
     case = run.runner.look(twin.id, of_twin, run.runner.clock.now(), None)
     values, individual = shown.parameters(case)
     axis, levels = ahead(case, [], horizon, run.rng)
-    tables = [individual, covariates(case), doses(case), *shown.levels(case)]
+    tables = [individual, covariates(case), doses(case), targets(case), *shown.levels(case)]
     text = shown.heading(
         case,
         f"{len(case.doses)} doses and {len(case.levels)} levels; no dose is planned in the curve.",
@@ -86,3 +86,23 @@ def doses(case: Any) -> Table:
         Column("infusion", [dose.duration / 3600.0 for dose in given], "h"),
     )
     return Table("doses", columns)
+
+
+def targets(case: Any) -> Table:
+    """The usual targets in mg/L: an area of a day is the mean level of a day times 24 h."""
+    from galenic.decision.exposure import MEASURES
+    from galenic.stages.clinical.practice import PRACTICE
+
+    rows = []
+    for name, (low, high) in PRACTICE[case.drug].targets.items():
+        hours = 24.0 if name == "AUC24" else 1.0
+        words = f"{name} {low:g} to {high:g} {MEASURES[name]}"
+        rows.append((f"{words}, as mean level" if hours > 1 else words, low / hours, high / hours))
+    return Table(
+        "targets",
+        (
+            Column("target", [row[0] for row in rows]),
+            Column("low", [row[1] for row in rows], "mg/L"),
+            Column("high", [row[2] for row in rows], "mg/L"),
+        ),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from galenic.decision.dosing import Advice, Option
 from galenic.decision.exposure import MEASURES, words
 from galenic.inference.belief import Array
-from galenic.library.pk.populations import source
+from galenic.library.pk.populations import population, source
 from galenic.stages.clinical.case import Case
 from galenic.twin.result import Axis, Column, Plot, Result, Series, Table, Value
 from galenic.units import from_si, unit
@@ -65,11 +65,18 @@ def levels(case: Case) -> list[Table]:
     if not case.levels:
         return []
     fitted = [mean for mean, _ in case.fitted()]
+    residual = population(case.drug).residuals[0]
     iwres = list(case.belief.notes.get("iwres", ()))
     hours = [case.hours(time) for time, _ in case.levels]
     columns = (
         Column("time", hours, "h"),
         Column("measured", [mg(value) for _, value in case.levels], "mg/L"),
+        Column(
+            "error",
+            [mg(residual.sd(f, unit("mg/L"))) for f in fitted],
+            "mg/L",
+            "sd of the error of a level, at its fit",
+        ),
         Column("fitted", [mg(value) for value in fitted], "mg/L"),
         Column("residual", iwres, "", "in sd of the error of a level"),
     )

@@ -25,6 +25,7 @@ from galenic.records import open_site
 from galenic.records.grants import Scope
 from galenic.records.people import People
 from galenic.signals import Sample, Tick
+from galenic.stages.clinical.twin import patient
 from galenic.stages.supply.repository import repository_of
 from galenic.twin.alarm.rule import AlarmRule, AlarmRules
 from galenic.twin.example import TankPlant, tank
@@ -60,9 +61,13 @@ async def web(folder):
 
     clock = PlantClock(SPEED, T0)
     spec = TwinSpec("tank-1", tank(), {}, Level.SHADOW)
+    bed = TwinSpec("bed-7", patient(), {"CLcr": "34 mL/min", "weight": "62 kg"}, Level.SHADOW)
     fleet = FleetSpec("vials", alarmed(), rows={"v1": {}, "v2": {}})
     project = Project(
-        Site("Test <site>", folder), (ConnectionSpec("plc", "memory"),), (spec,), fleets=(fleet,)
+        Site("Test <site>", folder),
+        (ConnectionSpec("plc", "memory"),),
+        (spec, bed),
+        fleets=(fleet,),
     )
     store = open_site(folder, name="Test", clock=clock)
     people = People(store, hasher=argon2.PasswordHasher(1, 8, 1))
@@ -433,3 +438,11 @@ async def test_a_replay_begins_with_the_record_where_more_is_asked_for(page, web
 
     assert "REPLAY" in text
     assert shown.stamp(T0 - 600 * SECOND) not in text
+
+
+async def test_a_patient_has_a_page_of_doses_levels_and_advice(page):
+    text = await page("/twin/bed-7")
+
+    for words in ("Decision support, not a prescription.", "Advise a dose", "Dose [mg]"):
+        assert words in text, words
+    assert "Advise a dose" not in await page("/twin/tank-1")

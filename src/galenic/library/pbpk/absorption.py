@@ -1,4 +1,4 @@
-"""Absorption of a dissolved drug along the small intestine: compartmental transit (CAT).
+"""Absorption along the small intestine: compartmental transit (CAT), of a solution or a solid.
 
 Reference: Yu and Amidon, Int J Pharm 186:119-125, 1999, doi:10.1016/S0378-5173(99)00147-7; seven
 segments and 199 min of transit in man; 88 min in the rat as in httk 2.7.4.
@@ -7,8 +7,9 @@ segments and 199 min of transit in man; 88 min in the rat as in httk 2.7.4.
 from __future__ import annotations
 
 from math import log10
+from typing import Any
 
-from galenic import Conserved, Experiment, Model, Parameter, Port, Size, State, der
+from galenic import Conserved, Experiment, Model, Parameter, Port, Size, State, der, maximum
 from galenic.modeling.ports import signal
 
 
@@ -42,17 +43,74 @@ class Intestine(Model):
             yield der(m.x[i]) == entering - (on + m.ka) * m.x[i]
             entering = on * m.x[i]
         yield der(m.passed) == entering
-        taken = m.ka * sum((m.x[i] for i in range(1, m.n)), m.x[0])
+        yield from m.taken_up()
+
+    def taken_up(m) -> Any:
+        """What crosses the wall, and what its enzymes take of it."""
+        taken = m.ka * m.dissolved()
         passing = m.Fg / (m.Fg + m.activity.value * (1 - m.Fg))
         yield m.absorbed.value == passing * taken
         yield der(m.consumed) == (1 - passing) * taken
 
+    def dissolved(m) -> Any:
+        """Dissolved drug in all segments."""
+        return sum((m.x[i] for i in range(1, m.n)), m.x[0])
+
+    def held(m) -> Any:
+        """Drug in stomach and segments."""
+        return m.dissolved() + m.stomach
+
     def conserved(m):
-        held = sum((m.x[i] for i in range(m.n)), m.stomach + m.passed + m.consumed)
-        yield Conserved("drug in the intestine", held, -m.absorbed.value)
+        lost = m.passed + m.consumed
+        yield Conserved("drug in the intestine", m.held() + lost, -m.absorbed.value)
 
     def example_experiment(m):
         return Experiment().dose("stomach", "100 mg")
+
+
+class DissolvingIntestine(Intestine):
+    """The same for a solid that dissolves along the way: give the dose to ``solid_stomach``.
+
+    Solid dissolves at k_dissolve (1 - C / solubility), C the level in the fluid of its place, and
+    moves with it. What is over the solubility stays dissolved in the model: there is no
+    precipitation. Simplified from Takano et al., Pharm Res 23:1144-1156, 2006,
+    doi:10.1007/s11095-006-0162-4 (rate proportional to the solid left).
+    """
+
+    k_dissolve = Parameter(5.0, "1/h", "dissolution in plenty of fluid", lower=0, source="assumed")
+    solubility = Parameter(1000.0, "mg/L", "in the fluid of the gut", lower=0, source="assumed")
+    V_stomach = Parameter(0.25, "L", "fluid in the stomach", lower=0, source="a glass of water")
+    V_fluid = Parameter(0.105, "L", "fluid in the small intestine", lower=0,
+                        source="fasted, Schiller et al. 2005, from memory")  # fmt: skip
+
+    solid_stomach = State(0.0, "mg", "solid in the stomach", lower=0, nominal=10)
+    solid = State(0.0, "mg", "solid in each segment", shape="n", lower=0, nominal=10)
+
+    def dissolving(m, solid: Any, dissolved: Any, volume: Any) -> Any:
+        """Rate at which a solid dissolves in its fluid; never backwards."""
+        room = maximum(1.0 - dissolved / volume / m.solubility, 0.0)
+        return m.k_dissolve * room * solid
+
+    def equations(m):
+        on, volume = m.n / m.transit, m.V_fluid / m.n
+        moved, entering = m.k_empty * m.solid_stomach, m.k_empty * m.stomach
+        gone = m.dissolving(m.solid_stomach, m.stomach, m.V_stomach)
+        yield der(m.solid_stomach) == -moved - gone
+        yield der(m.stomach) == gone - entering
+        for i in range(m.n):
+            gone = m.dissolving(m.solid[i], m.x[i], volume)
+            yield der(m.solid[i]) == moved - on * m.solid[i] - gone
+            yield der(m.x[i]) == entering + gone - (on + m.ka) * m.x[i]
+            moved, entering = on * m.solid[i], on * m.x[i]
+        yield der(m.passed) == moved + entering
+        yield from m.taken_up()
+
+    def held(m):
+        solid = sum((m.solid[i] for i in range(m.n)), m.solid_stomach)
+        return m.dissolved() + m.stomach + solid
+
+    def example_experiment(m):
+        return Experiment().dose("solid_stomach", "100 mg")
 
 
 def effective_permeability(papp: float) -> float:

@@ -198,7 +198,7 @@ class WholeBody(Model):
 
     def conserved(m):
         organs = [getattr(m, organ) for organ in ORGANS]
-        lumen = sum((m.intestine.x[i] for i in range(m.intestine.n)), m.intestine.stomach)
+        lumen = m.intestine.held()
         left = m.intestine.passed + m.intestine.consumed + m.metabolised + m.excreted
         held = sum((organ.held() for organ in organs), m.A_art + m.A_ven)
         yield Conserved("drug", held + lumen + left, m.dose)
@@ -216,6 +216,7 @@ def whole_body(
     *,
     Kp: Mapping[str, float] | None = None,
     barriers: Mapping[str, str | float] | None = None,
+    lumen: type[Intestine] = Intestine,
     **values: Any,
 ) -> WholeBody:
     """The model of one body and one drug.
@@ -227,14 +228,15 @@ def whole_body(
         Partition of tissue to plasma; 1 where not named.
     barriers : mapping of organ to PS [L/h]
         Organs that are limited by permeability, see ``BarrierTissue``; the others by flow.
+    lumen : type of Intestine
+        ``DissolvingIntestine`` for a solid.
     values : any
         Further values: ``fu=0.1``, ``Rb=0.7``, ``liver={"CLint": "300 L/h"}``,
         ``kidney={"filtered": 1}``, ``intestine={"ka": "1 1/h"}``.
     """
     given = body_values(body, Kp=Kp, **values)
-    if not barriers:
-        return WholeBody(**given)
-    for organ, ps in barriers.items():
+    parts: dict[str, Any] = {} if lumen is Intestine else {"intestine": Part(lumen)}
+    for organ, ps in (barriers or {}).items():
         if organ not in BARRIERS:
             raise UnknownName.among("organ", organ, BARRIERS, where="barriers")
         own = {"Kp": 1.0, "outside": 0.2, "K_outside": 1.0} | given[organ]
@@ -246,7 +248,9 @@ def whole_body(
                 hint="lower outside or K_outside of the organ, or leave its flow to limit it",
             )
         given[organ] = {**given[organ], "PS": ps}
-    parts = {o: Part(BarrierTissue, Rb=lambda m: m.Rb, fu=lambda m: m.fu) for o in barriers}
+        parts[organ] = Part(BarrierTissue, Rb=lambda m: m.Rb, fu=lambda m: m.fu)
+    if not parts:
+        return WholeBody(**given)
     kind: type[WholeBody] = type("WholeBody", (WholeBody,), {"__doc__": WholeBody.__doc__, **parts})
     return kind(**given)
 

@@ -18,7 +18,7 @@ from galenic.app.cli.derive import JSON, common_options
 from galenic.app.cli.root import COMMANDS, root
 from galenic.app.index import entries
 from galenic.connect import registry
-from galenic.twin import definition, project, security
+from galenic.twin import definition, project, project_changes, security
 from galenic.twin.alarm.rule import AlarmRules
 from galenic.twin.fold import FoldRules
 from galenic.twin.health import HealthRules
@@ -167,10 +167,10 @@ SETTINGS = {
     "[access.oidc]": security.OIDC,
     "[[access.signature]]": security.SIGNATURE,
     "[[connection]]": ["name", "kind"],
-    "[[twin.binding]]": project.BINDING,
+    "[[twin.binding]]": project_changes.BINDING,
     "[twin.fold]": [f.name for f in fields(FoldRules)],
     "[twin.health]": [f.name for f in fields(HealthRules)],
-    "[[twin.alarm]]": project.ALARM,
+    "[[twin.alarm]]": project_changes.ALARM,
     "[twin.alarming]": [f.name for f in fields(AlarmRules)],
     "[[fleet]]": [key for key, kind in project.FLEET.items() if kind not in (dict, list)],
 }

@@ -25,13 +25,13 @@ from galenic.errors import DataError, UnknownName
 from galenic.signals import Record
 from galenic.stages.supply.repository import SUBSCRIPTION as KIND
 from galenic.stages.supply.repository import Repository
+from galenic.twin.project import LOCAL
 
 SECRET = "epcis-subscription-secret"
 KEYS = ("dest", "signatureToken", "reportIfEmpty", "schedule", "stream", "initialRecordTime")
 POLL_ONLY = ("orderBy", "orderDirection", "eventCountLimit", "maxEventCount")
 AT_ONCE = 500  # events of a message
 LOOKED_AT = 20_000  # events on record that one look goes through
-LOCAL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 OPEN = re.compile(r"https://[^/\s@]+(/\S*)?")
 
 
@@ -158,7 +158,7 @@ class Subscriptions:
             if name not in KEYS:
                 raise UnknownName.among("control of a subscription", name, KEYS)
         dest, secret = said.get("dest"), said.get("signatureToken", "")
-        if not isinstance(dest, str) or not (OPEN.fullmatch(dest) or LOCAL.match(dest)):
+        if not isinstance(dest, str) or not (OPEN.fullmatch(dest) or re.match(LOCAL, dest)):
             raise DataError(f"dest {dest!r}", expected="https://..., without a name or password")
         if not isinstance(secret, str):
             raise DataError("signatureToken is no text")

@@ -2,7 +2,8 @@
 
 For an observation y with prediction f and variance R(f) it is (y - f)^2 / R + ln R; where y is
 only known to lie below a limit L it is -2 ln Phi((L - f) / sd) (method M3: Beal, J Pharmacokinet
-Pharmacodyn 28:481-504, 2001, doi:10.1023/A:1012299115260). The term n ln(2 pi) is left out.
+Pharmacodyn 28:481-504, 2001, doi:10.1023/A:1012299115260). Where values below L were left out and
+that is accounted for (M2) 2 ln Phi((f - L) / sd) is added. The term n ln(2 pi) is left out.
 """
 
 from __future__ import annotations
@@ -131,24 +132,39 @@ class ErrorModel:
         log = np.log(y)
         return log - np.log(f), 1.0 / f, -1.0 / f**2, 2.0 / f**3, 2.0 * log
 
-    def cost(self, y: Array, f: Array, s: Array, below: bool) -> Array:
+    def cost(self, y: Array, f: Array, s: Array, below: bool, floor: Array | None = None) -> Array:
         """Minus twice the log likelihood of flat arrays."""
         v = self._spread(f, s, False).v
+        if floor is not None:
+            above = 2.0 * log_ndtr(-self._scale(floor, f)[0] / np.sqrt(v))
+            return np.asarray(self.cost(y, f, s, below) + above)
         gap, _, _, _, extra = self._scale(y, f)
         found: Array = (
             -2.0 * log_ndtr(gap / np.sqrt(v)) if below else gap**2 / v + np.log(v) + extra
         )
         return found
 
-    def terms(self, y: Array, f: Array, at: Array | None, s: Array, below: bool) -> list[Array]:
+    def terms(
+        self,
+        y: Array,
+        f: Array,
+        at: Array | None,
+        s: Array,
+        below: bool,
+        floor: Array | None = None,
+    ) -> list[Array]:
         """The fields of Terms for flat arrays; ``at`` is f of the variance without interaction.
 
         Sigmas are (n_sigma,) or (n_sigma, n). With ``below`` the observations lie anywhere below
-        ``y``.
+        ``y``; with ``floor`` they were only kept because they lie above it.
         """
         spread = self._spread(f if at is None else at, s, at is None)
         scale = self._scale(y, f)
         parts = _below(scale, spread) if below else _seen(scale, spread, at is None)
+        if floor is not None:
+            e, h1, h2, h3, extra = self._scale(floor, f)
+            kept = _below((-e, -h1, -h2, -h3, extra), spread, expected=True)
+            parts = [one - other for one, other in zip(parts, kept, strict=True)]
         return [part.T if k in WIDE else part for k, part in enumerate(parts)]
 
     def linear(self, y: Array, f: Array, at: Array, s: Array) -> list[Array]:
@@ -196,10 +212,11 @@ def _seen(scale: tuple[Array, ...], spread: _Spread, interaction: bool) -> list[
     return [cost, by_f, by_ff, q * (1.0 - square), by_fs, weight, weight_f, weight_s]
 
 
-def _below(scale: tuple[Array, ...], spread: _Spread) -> list[Array]:
+def _below(scale: tuple[Array, ...], spread: _Spread, expected: bool = False) -> list[Array]:
     """The fields of Terms of values below a limit, -2 ln Phi(z) with z = e / sd.
 
-    ``weight`` is half the second derivative with the variance held.
+    ``weight`` is half the second derivative with the variance held; ``expected`` leaves out what
+    cancels on average with the observations that were kept.
     """
     e, h1, h2, h3, _ = scale
     sd, v = np.sqrt(spread.v), spread.v
@@ -211,6 +228,8 @@ def _below(scale: tuple[Array, ...], spread: _Spread) -> list[Array]:
     z_f, z_s = held - 0.5 * z * r, -0.5 * z * q
     z_ff = held_f - 0.5 * (z_f * r + z * (bend - r**2))
     z_fs = -0.5 * (held * q + z_s * r + z * (spread.v1s / v - r * q))
+    if expected:
+        held2, held2_f = np.zeros_like(held2), np.zeros_like(held2)
     weight = -(two * held**2 + one * held2)
     weight_f = -(three * z_f * held**2 + two * (2.0 * held * held_f + z_f * held2) + one * held2_f)
     weight_s = -(three * held**2 + two * held2) * z_s + (two * held**2 + 0.5 * one * held2) * q
@@ -240,10 +259,12 @@ class Errors:
     ----------
     models : sequence of ErrorModel
         By endpoint.
+    truncated : bool
+        Whether observations were only kept because they lie above their limit.
     """
 
-    def __init__(self, models: Sequence[ErrorModel]) -> None:
-        self.models = tuple(models)
+    def __init__(self, models: Sequence[ErrorModel], truncated: bool = False) -> None:
+        self.models, self.truncated = tuple(models), truncated
         sizes = [len(m.names) for m in models]
         ends = np.cumsum([0, *sizes])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(ends)]
@@ -276,8 +297,9 @@ class Errors:
                 if not mine.any():
                     continue
                 sigmas = s[place] if s.ndim == 1 else s[np.nonzero(mine)[0], place].T
+                floor = limits[mine] if self.truncated else None
                 parts = model.terms(
-                    given[mine], f[mine], None if at is None else at[mine], sigmas, below
+                    given[mine], f[mine], None if at is None else at[mine], sigmas, below, floor
                 )
                 for k, part in enumerate(parts):
                     if k in WIDE:
@@ -292,14 +314,15 @@ class Errors:
         """The cost alone, with interaction (n, T)."""
         rows = slice(None) if who is None else who
         mask, endpoint = course.mask[rows], course.endpoint[rows]
-        censored = course.censored[rows]
+        censored, limits = course.censored[rows], course.limits[rows]
         found = np.zeros(mask.shape)
         with np.errstate(all="ignore"):
             for e, (model, place) in enumerate(zip(self.models, self.slices, strict=True)):
-                for below, values in ((False, course.y), (True, course.limits)):
+                for below, values in ((False, course.y[rows]), (True, limits)):
                     mine = mask & (endpoint == e) & (censored == below)
+                    floor = limits[mine] if self.truncated else None
                     if mine.any():
-                        found[mine] = model.cost(values[rows][mine], f[mine], s[place], below)
+                        found[mine] = model.cost(values[mine], f[mine], s[place], below, floor)
         return found
 
     def linear(self, course: Any, f: Array, s: Array, at: Array | None = None) -> Linear:

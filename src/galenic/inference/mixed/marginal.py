@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galenic.errors import UnknownName
+from galenic.errors import DataError, UnknownName
 from galenic.inference.algebra import Array
 from galenic.inference.mixed import modes
 from galenic.inference.mixed.course import Course
@@ -75,6 +75,12 @@ class Approximation:
     ) -> None:
         if method not in METHODS:
             raise UnknownName.among("approximation", method, METHODS)
+        if method == "fo" and (errors.truncated or course.censored.any()):
+            raise DataError(
+                "observations below a limit by fo", where="the method",
+                expected="M1, M5 or M6: the linearised model has no probability below a limit",
+                hint="use focei or laplace",
+            )  # fmt: skip
         self.course, self.errors, self.packing, self.method = course, errors, packing, method
         self.nodes = nodes
         self.metric: Array | None = None

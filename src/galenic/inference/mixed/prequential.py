@@ -186,7 +186,7 @@ class _First(Errors):
     """The error models, of which only some observations of each subject count."""
 
     def __init__(self, errors: Errors, seen: npt.NDArray[np.bool_]) -> None:
-        super().__init__(errors.models)
+        super().__init__(errors.models, errors.truncated)
         self.seen = seen
 
     def terms(self, *given: Any, **named: Any) -> Terms:

@@ -17,7 +17,7 @@ from galenic.inference.mixed.packing import Packing
 from galenic.inference.mixed.records import Individual, Records
 from galenic.units import unit
 
-BLQ = ("M1", "M3", "M5", "M6")
+BLQ = ("M1", "M2", "M3", "M5", "M6")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class Problem:
     hold : sequence of str
         Paths and names (``omega(CL)``, ``C.additive``) to keep as they are.
     blq : str
-        What is done with values below the limit of quantification: M1 leaves them out, M3 takes
-        their probability, M5 puts half the limit, M6 the same for the first of a falling series
-        and leaves the others out.
+        What is done with values below the limit of quantification: M1 leaves them out, M2
+        too but takes the others as known to lie above it, M3 takes their probability, M5 puts half
+        the limit, M6 the same for the first of a falling series and leaves the others out.
     rtol : float
         Relative tolerance of the solution where the model is not linear.
     threads : int
@@ -63,7 +63,8 @@ class Problem:
         held = [name for name in self.hold if name in paths]
         joined = Joined(self.population, outputs, len(records.occasions), self.estimate, held)
         course = Course(joined, records, self.rtol, self.threads)
-        errors = Errors([self._error(path, text, joined) for path, text in records.endpoints])
+        models = [self._error(path, text, joined) for path, text in records.endpoints]
+        errors = Errors(models, truncated=self.blq == "M2")
         others = [name for name in self.hold if name not in paths]
         for name, value in (
             ("joined", joined), ("course", course), ("errors", errors),
@@ -88,6 +89,17 @@ class Problem:
 
     def _check_values(self) -> None:
         course = self.course
+        unknown = (
+            course.mask & ~(course.limits <= course.y) if self.blq == "M2" else course.mask[:0]
+        )
+        if unknown.any():
+            who, k = (int(v[0]) for v in np.nonzero(unknown))
+            one = course.people[who]
+            raise DataError(
+                f"an observation of {one.values[k]:g} with the limit {one.limits[k]:g}",
+                where=f"row {one.rows[k]}, column DV", expected="a limit below each value for M2",
+                hint="Layout(limit=...), or a column LLOQ",
+            )  # fmt: skip
         for e, model in enumerate(self.errors.models):
             mine = course.mask & (course.endpoint == e) & ~course.censored
             if model.residual.combine == "log" and (course.y[mine] <= 0).any():

@@ -38,7 +38,7 @@ Combine = Annotated[
 DoseUnit = Annotated[str, Help("Unit of AMT.")]
 DvUnit = Annotated[str, Help("Unit of DV; that of the output if left out.")]
 Limit = Annotated[
-    Literal["M1", "M3", "M5", "M6"], Help("What is done with values below the limit.")
+    Literal["M1", "M2", "M3", "M5", "M6"], Help("What is done with values below the limit.")
 ]
 Locf = Annotated[bool, Help("Carry covariates forward instead of backward.")]
 Restart = Annotated[bool, Help("Whether a time that falls begins a period with an empty body.")]

@@ -45,6 +45,46 @@ def cost(residual: Residual, y: float, f: Any, at: Any, s: tuple[Any, ...], belo
     return gap**2 / v + mpmath.log(v) + (2 * mpmath.log(y) if log else 0)
 
 
+def kept(residual: Residual, y: float, f: Any, at: Any, s: tuple[Any, ...], below: bool) -> Any:
+    """Minus twice the log density of what was kept because it lies above half of it."""
+    v = mpmath.sqrt(variance(residual, at, s))
+    log = residual.combine == "log"
+    limit = mpmath.mpf(y) / 2
+    gap = mpmath.log(f / limit) if log else f - limit
+    return cost(residual, y, f, at, s, False) + 2 * mpmath.log(mpmath.ncdf(gap / v))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["interaction", "frozen"])
+@pytest.mark.parametrize("residual", RESIDUALS, ids=str)
+def test_terms_of_what_lies_above_its_limit_are_exact(residual: Residual, frozen: bool) -> None:
+    """The weight is that of the variance of a truncated normal, and its slopes are its own."""
+    model = ErrorModel(residual, unit("mg/L"))
+    s = np.log(list(model.start.values())) + 0.1
+
+    for y, f in PLACES:
+        at = 1.1 * f if frozen else None
+
+        def terms(f: float, s: Any, y: float = y, at: float | None = at) -> list[Any]:
+            given = None if at is None else np.array([at])
+            rows, floor = np.array([y]), np.array([y / 2])
+            return [np.ravel(p) for p in model.terms(rows, np.array([f]), given, s, False, floor)]
+
+        found = terms(f, s)
+        with mp.workdps(40):
+            expected = _derived(residual, y, f, at, tuple(map(mpmath.mpf, s)), False, kept)
+
+        for name, one in zip(expected, found[:5], strict=False):  # weights follow below
+            assert one == pytest.approx(expected[name], rel=1e-9, abs=1e-11), (name, y, f)
+        assert found[5] > 0
+        h = 1e-5 * f
+        slope = (terms(f + h, s)[5] - terms(f - h, s)[5]) / (2 * h)
+        assert found[6] == pytest.approx(slope, rel=1e-5, abs=1e-7)
+        for k, one in enumerate(found[7]):
+            move = 1e-5 * np.eye(len(s))[k]
+            slope = (terms(f, s + move)[5] - terms(f, s - move)[5]) / 2e-5
+            assert one == pytest.approx(slope[0], rel=1e-5, abs=1e-7)
+
+
 def weight(residual: Residual, y: float, f: Any, at: Any, s: tuple[Any, ...], below: bool) -> Any:
     """The share of the observation in the expected curvature."""
     if below:
@@ -75,7 +115,13 @@ def test_terms_are_exact(residual: Residual, below: bool, frozen: bool) -> None:
 
 
 def _derived(
-    residual: Residual, y: float, f: float, at: float | None, s: tuple[Any, ...], below: bool
+    residual: Residual,
+    y: float,
+    f: float,
+    at: float | None,
+    s: tuple[Any, ...],
+    below: bool,
+    cost: Any = cost,
 ) -> dict[str, list[float]]:
     def of(function: Any, x: Any, *sigmas: Any) -> Any:
         return function(residual, y, x, x if at is None else mpmath.mpf(at), sigmas, below)

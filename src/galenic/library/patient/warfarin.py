@@ -1,14 +1,19 @@
-"""The starting dose of warfarin by the International Warfarin Pharmacogenetics Consortium."""
+"""The starting dose of warfarin with genotypes, by two published regressions on stable doses."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from galenic.errors import UnknownName
+from galenic.errors import DataError, UnknownName
 
 SOURCE = (
     "Klein et al. (IWPC), N Engl J Med 360:753-764, 2009, doi:10.1056/NEJMoa0809329; "
     "coefficients from memory, not checked against the paper"
+)
+GAGE = (
+    "Gage et al., Clin Pharmacol Ther 84:326-331, 2008, doi:10.1038/clpt.2008.10; effects agree "
+    "with the percentages of its abstract, the intercept and further digits are from memory"
 )
 VKORC1 = {"GG": 0.0, "AG": -0.8677, "AA": -1.6974, "unknown": -0.4854}
 CYP2C9 = {
@@ -63,3 +68,55 @@ def iwpc_weekly_dose(
     root += VKORC1[vkorc1] + CYP2C9[cyp2c9] + RACE[race]
     root += 1.1816 * inducer - 0.5503 * amiodarone
     return float(max(root, 0.0) ** 2)
+
+
+def gage_daily_dose(
+    age: float,
+    surface: float,
+    vkorc1: str,
+    cyp2c9: str,
+    target: float = 2.5,
+    amiodarone: bool = False,
+    smoker: bool = False,
+    african_american: bool = False,
+    thrombosis: bool = False,
+) -> float:
+    """Predicted maintenance dose [mg/d] by Gage et al.
+
+    Parameters
+    ----------
+    age : float [year]
+    surface : float [m^2]
+        Body surface area.
+    vkorc1 : genotype of -1639: GG, AG or AA
+    cyp2c9 : diplotype of *1, *2 and *3
+    target : float
+        INR that is wanted.
+    amiodarone, smoker, african_american : bool
+    thrombosis : bool
+        Whether deep vein thrombosis or pulmonary embolism is the reason.
+
+    Notes
+    -----
+    A regression of the log dose of 1,015 patients, which explains 53 % of its variance. Source and
+    what was checked of it: ``GAGE``.
+
+    Examples
+    --------
+    >>> round(7 * gage_daily_dose(60, 1.82, "GG", "*1/*1"), 1)
+    43.2
+    """
+    if vkorc1 not in ("GG", "AG", "AA"):
+        raise UnknownName.among("VKORC1 genotype", vkorc1, ("GG", "AG", "AA"))
+    if cyp2c9 not in CYP2C9 or cyp2c9 == "unknown":
+        known = [pair for pair in CYP2C9 if pair != "unknown"]
+        raise UnknownName.among("CYP2C9 diplotype", cyp2c9, known, where="gage_daily_dose")
+    if not (age > 0 and surface > 0 and target > 0):
+        raise DataError(
+            f"age {age:g}, surface {surface:g}, INR {target:g}", where="gage_daily_dose",
+            expected="positive numbers",
+        )  # fmt: skip
+    log = 0.9751 - 0.3238 * vkorc1.count("A") + 0.4317 * surface - 0.00745 * age
+    log += 0.2029 * target - 0.2066 * cyp2c9.count("*2") - 0.4008 * cyp2c9.count("*3")
+    log += 0.0922 * smoker - 0.2538 * amiodarone - 0.0901 * african_american + 0.0664 * thrombosis
+    return math.exp(log)

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 from galenic.stages.clinical.bedside import ahead, patient_course
 from galenic.stages.clinical.cohorts import cohort_exposure, interaction_risk
 from galenic.stages.clinical.diabetes import insulin_day
-from galenic.stages.clinical.intake import Drug, fit_record, gene_phenotypes, read_record
+from galenic.stages.clinical.intake import (
+    Drug,
+    fit_record,
+    gene_phenotypes,
+    read_record,
+    warfarin_dose,
+)
 from galenic.stages.clinical.noncompartmental import noncompartmental
 from galenic.stages.clinical.population_studies import (
     population_covariates,
@@ -50,6 +56,7 @@ __all__ = [
     "population_simulate",
     "population_uncertainty",
     "read_record",
+    "warfarin_dose",
 ]
 
 DoseTable = Annotated[Table, Columns(time="h", amount="mg", duration="h")]

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from galenic.inference.mixed.fit import evaluate, fit
-from galenic.inference.mixed.layout import Layout, Route
+from galenic.inference.mixed.layout import Column, Layout, Route
 from galenic.inference.mixed.problem import Problem
 from galenic.inference.mixed.records import read
-from galenic.inference.nonmem import Units, import_text
-from galenic.library.pk.populations import theophylline
+from galenic.inference.nonmem import NotExpressible, Units, export, import_text
+from galenic.library.pk.compartments import TwoCompartment
+from galenic.library.pk.populations import theophylline, warfarin, warfarin_effect
+from galenic.modeling.variability import Between, Covariate, Population, Residual
 
 WEIGHT = Units("h", "mg", "mg/L", {"WT": "70 kg"})
+THEOPHYLLINE = Layout(Route("absorption.depot"), "body.C")
+WARFARIN_DATA = Layout(
+    Route("absorption.depot"), {"cp": "body.C", "pca": None}, {"weight": Column("wt", "kg")}
+)
 EXAMPLE = """$PROBLEM THEOPHYLLINE   POPULATION DATA
 $INPUT ID TIME DV=CONC AMT EVID CMT WT
 $DATA theo_sd.csv IGNORE=@
@@ -159,3 +165,54 @@ def test_two_compartments_are_the_same_by_every_trans(
     t = np.arange(25.0)
     expected = 5.0 * (first * np.exp(-alpha * t) + second * np.exp(-beta * t))
     assert np.asarray(result["Y"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("drug", [theophylline, warfarin])
+def test_what_is_exported_has_the_same_objective_when_it_comes_back(drug, shared_data: Path):
+    names = {theophylline: ("theo_sd.csv", THEOPHYLLINE), warfarin: ("warfarin.csv", WARFARIN_DATA)}
+    file, layout = names[drug]
+    native = Problem(drug(), read(shared_data / "poppk-classics" / file, layout))
+
+    made = export(native)
+
+    covariates = {f"COV{k + 1}": f"{c.value} {c.unit}" for k, c in enumerate(drug().covariates)}
+    back = import_text(made.control, Units("h", "mg", "mg/L", covariates)).problem(made.data)
+    assert back.count == native.count
+    assert evaluate(back).objective == pytest.approx(evaluate(native).objective, abs=1e-4)
+
+
+def test_infusions_steady_states_and_correlations_come_back() -> None:
+    population = Population(
+        TwoCompartment(CL="5 L/h", V1="20 L", Q="8 L/h", V2="50 L"),
+        (Covariate("weight", 70.0, "kg"),),
+        relations={"CL": lambda typical, c: typical * (c.weight / "70 kg") ** 0.75},
+        between=(Between("CL", 0.3), Between("Q", 0.4), Between("V1", 0.2)),
+        correlations={("V1", "CL"): 0.5},
+        residuals=(Residual("C", 0.1, "0.2 mg/L", "sd"),),
+    )
+    empty = {"AMT": 0, "RATE": 0, "II": 0, "SS": 0, "ADDL": 0, "EVID": 0}
+    rows = []
+    for who, weight in ((1, 60), (2, 90)):
+        dose = {"AMT": 500, "RATE": 250, "II": 12, "SS": who - 1, "ADDL": 2, "EVID": 1, "DV": 0}
+        rows.append({"ID": who, "TIME": 0, "WT": weight, **dose})
+        for time, dv in ((1, 9.0), (3, 8.0), (11, 2.0), (26, 9.5), (40, 1.5)):
+            rows.append({"ID": who, "TIME": time, "DV": dv, "WT": weight, **empty})
+    layout = Layout(Route("A1"), "C", {"weight": Column("WT", "kg")})
+    native = Problem(population, read(rows, layout), estimate=("V2",))
+
+    made = export(native)
+
+    units = Units("h", "mg", "mg/L", {"COV1": "70 kg"})
+    back = import_text(made.control, units).problem(made.data)
+    assert len(back.names) == len(native.names)
+    assert evaluate(back).objective == pytest.approx(evaluate(native).objective, abs=1e-4)
+
+
+def test_what_has_no_control_stream_is_refused(shared_data: Path) -> None:
+    layout = Layout(Route("absorption.depot"), {"cp": "body.C", "pca": "clotting.pca"})
+    problem = Problem(
+        warfarin_effect(), read(shared_data / "poppk-classics" / "warfarin.csv", layout)
+    )
+
+    with pytest.raises(NotExpressible, match="several endpoints"):
+        export(problem)

@@ -1,4 +1,4 @@
-"""Populations from NONMEM control streams.
+"""Populations from NONMEM control streams, and control streams from populations.
 
 A control stream becomes Python source: the model with the code of $PK, $DES and $ERROR as its
 equations, the population, the layout of the data and the settings of the estimation. What cannot
@@ -19,12 +19,21 @@ from galenic.inference.mixed.problem import Problem
 from galenic.inference.mixed.records import Records
 from galenic.inference.mixed.records import read as read_records
 from galenic.inference.nonmem.data import Columns
+from galenic.inference.nonmem.export import Exported, export
 from galenic.inference.nonmem.refusal import NotExpressible, refused
 from galenic.inference.nonmem.stream import read
 from galenic.inference.nonmem.writer import Units, source_of
 from galenic.modeling.variability import Population
 
-__all__ = ["Imported", "NotExpressible", "Units", "import_nonmem", "import_text"]
+__all__ = [
+    "Exported",
+    "Imported",
+    "NotExpressible",
+    "Units",
+    "export",
+    "import_nonmem",
+    "import_text",
+]
 
 
 @dataclass(frozen=True)

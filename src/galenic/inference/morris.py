@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.errors import DataError
-from galenic.inference.study import Study, Target
+from galenic.inference.study import Study, Target, by_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,25 +56,11 @@ class Morris:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per target and factor."""
-        import pandas as pd
-
-        mean, size, spread = self.mean, self.size, self.spread
-        rows = [
-            {
-                "of": target.name,
-                "time": target.time,
-                "unit": target.unit.text,
-                "factor": factor,
-                "mean": mean[t, k],
-                "size": size[t, k],
-                "spread": spread[t, k],
-            }
-            for t, target in enumerate(self.targets)
-            for k, factor in enumerate(self.factors)
-        ]
-        frame = pd.DataFrame(rows)
-        frame.attrs["units"] = {"time": "s"}
-        return frame
+        units = [[target.unit.text] * len(self.factors) for target in self.targets]
+        return by_factor(
+            self.targets, self.factors, unit=units, mean=self.mean, size=self.size,
+            spread=self.spread,
+        )  # fmt: skip
 
 
 def effects(study: Study, paths: int, levels: int, seed: int) -> Morris:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.errors import DataError
-from galenic.inference.study import Study, Target
+from galenic.inference.study import Study, Target, by_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,25 +56,11 @@ class Shapley:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per target and factor."""
-        import pandas as pd
-
-        rows = [
-            {
-                "of": target.name,
-                "time": target.time,
-                "factor": factor,
-                "shapley": self.effect[t, k],
-                "shapley_low": self.effect_interval[0, t, k],
-                "shapley_high": self.effect_interval[1, t, k],
-                "alone": self.alone[t, k],
-                "beyond": self.beyond[t, k],
-            }
-            for t, target in enumerate(self.targets)
-            for k, factor in enumerate(self.factors)
-        ]
-        frame = pd.DataFrame(rows)
-        frame.attrs["units"] = {"time": "s"}
-        return frame
+        low, high = self.effect_interval
+        return by_factor(
+            self.targets, self.factors, shapley=self.effect, shapley_low=low, shapley_high=high,
+            alone=self.alone, beyond=self.beyond,
+        )  # fmt: skip
 
 
 def effects(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galenic.errors import DataError
-from galenic.inference.study import Study, Target
+from galenic.inference.study import Study, Target, by_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,26 +45,11 @@ class Sobol:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per target and factor."""
-        import pandas as pd
-
-        rows = [
-            {
-                "of": target.name,
-                "time": target.time,
-                "factor": factor,
-                "first": self.first[t, k],
-                "first_low": self.first_interval[0, t, k],
-                "first_high": self.first_interval[1, t, k],
-                "total": self.total[t, k],
-                "total_low": self.total_interval[0, t, k],
-                "total_high": self.total_interval[1, t, k],
-            }
-            for t, target in enumerate(self.targets)
-            for k, factor in enumerate(self.factors)
-        ]
-        frame = pd.DataFrame(rows)
-        frame.attrs["units"] = {"time": "s"}
-        return frame
+        (first_low, first_high), (total_low, total_high) = self.first_interval, self.total_interval
+        return by_factor(
+            self.targets, self.factors, first=self.first, first_low=first_low,
+            first_high=first_high, total=self.total, total_low=total_low, total_high=total_high,
+        )  # fmt: skip
 
     def plot(self) -> Figure:
         """Bars with intervals for single numbers, lines over time for outputs."""

@@ -25,6 +25,8 @@ from galenic.modeling.system import Entry
 from galenic.units import Unit, from_si, unit, value_in
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from galenic.inference.morris import Morris
     from galenic.inference.nested import Nested
     from galenic.inference.shapley import Shapley
@@ -126,6 +128,21 @@ class Target:
     name: str
     unit: Unit
     time: float = float("nan")
+
+
+def by_factor(targets: Sequence[Target], factors: Sequence[str], **columns: Any) -> pd.DataFrame:
+    """One row per target and factor, of columns (n_targets, n_factors); times in s."""
+    import pandas as pd
+
+    rows = [
+        {"of": target.name, "time": target.time, "factor": factor}
+        | {name: values[t][k] for name, values in columns.items()}
+        for t, target in enumerate(targets)
+        for k, factor in enumerate(factors)
+    ]
+    frame = pd.DataFrame(rows)
+    frame.attrs["units"] = {"time": "s"}
+    return frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,15 +174,8 @@ def correlations_of(table: Table | None) -> dict[tuple[str, str], float]:
 
 def sobol_result(found: Any) -> Result:
     """Indices with intervals as a table, and over time as plots."""
-    frame = found.to_dataframe()
-    times = [target.time for target in found.targets]
-    single = all(np.isnan(time) for time in times)
-    columns = [Column("of", frame["of"].tolist())]
-    if not single:
-        columns.append(Column("time", frame["time"].tolist(), "s"))
-    columns.append(Column("factor", frame["factor"].tolist()))
+    single = all(np.isnan(target.time) for target in found.targets)
     names = ("first", "first_low", "first_high", "total", "total_low", "total_high")
-    columns += [Column(name.replace("_", " "), frame[name].tolist(), "1") for name in names]
     values = {}
     if single:
         for t, target in enumerate(found.targets):
@@ -192,19 +185,24 @@ def sobol_result(found: Any) -> Result:
                     float(found.total[t, k]), "1", "total share of the variance", low, high
                 )
     plots = [] if single else _over_time(found)
-    return Result("", values, [Table("sobol indices", tuple(columns))], plots)
+    return Result("", values, [_by_factor("sobol indices", found, names)], plots)
 
 
 def shapley_result(found: Any) -> Result:
     """Effects that add up to one, with what each factor explains alone and beyond the others."""
-    frame = found.to_dataframe()
     names = ("shapley", "shapley_low", "shapley_high", "alone", "beyond")
+    return Result("", {}, [_by_factor("shapley effects", found, names)])
+
+
+def _by_factor(title: str, found: Any, names: Sequence[str], unit: str = "1") -> Table:
+    """One row per target, time where there is one, and factor."""
+    frame = found.to_dataframe()
     columns = [Column("of", frame["of"].tolist())]
-    if np.isfinite(frame["time"]).any():
+    if frame["time"].notna().any():
         columns.append(Column("time", frame["time"].tolist(), "s"))
     columns.append(Column("factor", frame["factor"].tolist()))
-    columns += [Column(name.replace("_", " "), frame[name].tolist(), "1") for name in names]
-    return Result("", {}, [Table("shapley effects", tuple(columns))])
+    columns += [Column(name.replace("_", " "), frame[name].tolist(), unit) for name in names]
+    return Table(title, tuple(columns))
 
 
 def _over_time(found: Any) -> list[Plot]:
@@ -234,12 +232,8 @@ def _over_time(found: Any) -> list[Plot]:
 
 def morris_result(found: Any) -> Result:
     """Effects as a table, and the mean absolute ones as values."""
-    frame = found.to_dataframe()
-    columns = [Column("of", frame["of"].tolist()), Column("factor", frame["factor"].tolist())]
-    if not frame["time"].isna().all():
-        columns.insert(1, Column("time", frame["time"].tolist(), "s"))
-    columns += [Column(name, frame[name].tolist()) for name in ("mean", "size", "spread", "unit")]
-    return Result(tables=[Table("effects", tuple(columns))])
+    names = ("mean", "size", "spread", "unit")
+    return Result(tables=[_by_factor("effects", found, names, "")])
 
 
 def measures_of(outputs: Sequence[str], measure: str) -> list[Any]:

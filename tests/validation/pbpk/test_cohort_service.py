@@ -7,9 +7,10 @@ import pytest
 
 from galenic import Experiment
 from galenic.errors import DataError
-from galenic.library.pbpk.drugs import alfentanil, facts
+from galenic.library.pbpk.drugs import alfentanil
 from galenic.library.pbpk.growth import ontogeny, person
 from galenic.library.pbpk.physiology import physiology
+from galenic.library.pbpk.tables import facts
 from galenic.stages.clinical.services import cohort_exposure, interaction_risk
 
 MEANS = """sex,covariate,kind,mean,sd,low,high

@@ -12,8 +12,9 @@ import pytest
 from galenic import Experiment
 from galenic.engine.simulate import Simulator
 from galenic.inference.diagnose import mean_fold_error
-from galenic.library.pbpk.drugs import alfentanil, facts, vancomycin
+from galenic.library.pbpk.drugs import alfentanil, vancomycin
 from galenic.library.pbpk.physiology import physiology
+from galenic.library.pbpk.tables import facts
 
 BODY = physiology("human")
 UNITS = {"mg/l": 1.0, "µg/l": 1e-3}

@@ -10,9 +10,10 @@ import pytest
 from galenic import Experiment
 from galenic.errors import DataError, UnknownName
 from galenic.library.pbpk.conditions import cirrhosis, pregnant, renal_impairment, unbound
-from galenic.library.pbpk.drugs import alfentanil, facts
+from galenic.library.pbpk.drugs import alfentanil
 from galenic.library.pbpk.growth import ontogeny, person
 from galenic.library.pbpk.physiology import SYSTEMIC, physiology
+from galenic.library.pbpk.tables import facts
 
 # Reference values of ICRP 89 as reprinted in Metrum's public voriconazole model [L, L/min].
 BOY = {"adipose": 5.5, "bone": 2.43, "brain": 1.31, "heart": 0.085, "kidney": 0.11, "lung": 0.125,

@@ -14,11 +14,12 @@ from galenic import Experiment
 from galenic.engine.simulate import Simulator
 from galenic.inference.diagnose import mean_fold_error
 from galenic.library.pbpk.absorption import gut_availability
-from galenic.library.pbpk.midazolam import compound, facts, gut_share, midazolam
+from galenic.library.pbpk.midazolam import compound, gut_share, midazolam
 from galenic.library.pbpk.partition import Composition, schmitt
 from galenic.library.pbpk.physiology import physiology
+from galenic.library.pbpk.tables import facts
 
-UNITS = {"mg/l": 1.0, "ng/ml": 1e-3, "µmol/l": facts()["molar mass"] * 1e-3}
+UNITS = {"mg/l": 1.0, "ng/ml": 1e-3, "µmol/l": facts("midazolam")["molar mass"] * 1e-3}
 TISSUES = (
     "adipose", "bone", "brain", "heart", "muscle", "skin", "gut", "spleen", "kidney", "liver",
     "lung",
@@ -74,7 +75,7 @@ def points(shared_data):
             )
     found = []
     for profile in rows(shared_data / "osp-observed/midazolam_profiles.csv"):
-        blood = {"Plasma": 1.0, "Whole Blood": facts()["blood to plasma"]}
+        blood = {"Plasma": 1.0, "Whole Blood": facts("midazolam")["blood to plasma"]}
         affected = re.search(r"(with|after) Perpetrator", profile["name"])
         if profile["compartment"] not in blood or affected or not levels[profile["profile"]]:
             continue

@@ -9,16 +9,15 @@ tables of tissues are arguments; that of rat tissue published with the last is `
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from itertools import accumulate
 from operator import mul
 
 from galenic.errors import DataError
 from galenic.library.pbpk.partition import Compound
+from galenic.library.pbpk.tables import rows
 
 STRONG = 7.0
 """A base of at least this pKa binds to acidic phospholipids (2005); others to proteins (2006)."""
@@ -203,9 +202,8 @@ def _charged(drug: Compound, ph: float) -> float:
 @cache
 def rat_tissues() -> Mapping[str, Spaces]:
     """Composition of rat tissue by organ, commonly taken for man too; ``rat_tissue.csv``."""
-    text = files("galenic.library").joinpath("data/pbpk/rat_tissue.csv").read_text("utf-8")
     shares: dict[str, dict[str, float]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in rows("rat_tissue"):
         shares.setdefault(row["tissue"], {})[row["name"]] = float(row["value"])
     return {tissue: Spaces(**own) for tissue, own in shares.items()}
 

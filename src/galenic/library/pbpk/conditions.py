@@ -7,15 +7,14 @@ doi:10.2165/00003088-200847110-00005, from memory (``cirrhosis.csv``).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from math import exp
 
 from galenic.errors import DataError, UnknownName
 from galenic.library.pbpk.physiology import Physiology
+from galenic.library.pbpk.tables import rows
 
 GRADES = ("A", "B", "C")
 TERM = 41.0
@@ -156,7 +155,7 @@ def _course(quantity: str, week: float) -> float:
 @cache
 def _pregnancy() -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
-    for row in _rows("pregnancy"):
+    for row in rows("pregnancy"):
         found.setdefault(row["quantity"], {})[int(row["power"])] = float(row["value"])
     return found
 
@@ -164,11 +163,6 @@ def _pregnancy() -> dict[str, dict[int, float]]:
 @cache
 def _cirrhosis() -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for row in _rows("cirrhosis"):
+    for row in rows("cirrhosis"):
         found.setdefault(row["grade"], {})[row["quantity"]] = float(row["value"])
     return found
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = files("galenic.library").joinpath(f"data/pbpk/{name}.csv").read_text("utf-8")
-    return list(csv.DictReader(text.splitlines()))

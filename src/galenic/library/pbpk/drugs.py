@@ -6,10 +6,7 @@ profiles are predicted. How well is on the validation page.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from galenic.library.pbpk.absorption import absorption_rate
@@ -17,14 +14,8 @@ from galenic.library.pbpk.cohort import Metabolism
 from galenic.library.pbpk.composition import everywhere, rat_tissues
 from galenic.library.pbpk.partition import Compound
 from galenic.library.pbpk.physiology import Physiology, physiology
+from galenic.library.pbpk.tables import facts
 from galenic.library.pbpk.whole_body import BARRIERS, WholeBody, whole_body
-
-
-@cache
-def facts(drug: str) -> Mapping[str, float]:
-    """The drug's parameters by name, in the units of its table."""
-    text = files("galenic.library").joinpath(f"data/pbpk/{drug}.csv").read_text("utf-8")
-    return {row["name"]: float(row["value"]) for row in csv.DictReader(text.splitlines())}
 
 
 def alfentanil(body: Physiology, **values: Any) -> WholeBody:

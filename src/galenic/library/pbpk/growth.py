@@ -8,14 +8,13 @@ doi:10.1007/s00467-008-0997-5.
 
 from __future__ import annotations
 
-import csv
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from galenic.errors import DataError, UnknownName
 from galenic.library.patient.body import Sex, fat_free_mass, maturation
 from galenic.library.pbpk.physiology import ORGANS, PORTAL, SYSTEMIC, Physiology, closed
+from galenic.library.pbpk.tables import rows
 
 WEEKS = 365.25 / 7.0
 ADULT = 20.0
@@ -160,7 +159,7 @@ def _courses(sex: str) -> dict[str, Any]:
     from scipy.interpolate import PchipInterpolator
 
     found: dict[str, tuple[list[float], list[float]]] = {}
-    for row in _rows("growth"):
+    for row in rows("growth"):
         if row["sex"] == sex and not row["quantity"].startswith("flow of "):
             ages, values = found.setdefault(row["quantity"], ([], []))
             ages.append(float(row["age"]))
@@ -172,7 +171,7 @@ def _shares(sex: str) -> dict[str, float]:
     """Shares of cardiac output of adults by organ."""
     return {
         row["quantity"].removeprefix("flow of "): float(row["value"])
-        for row in _rows("growth")
+        for row in rows("growth")
         if row["sex"] == sex and row["quantity"].startswith("flow of ")
     }
 
@@ -180,12 +179,6 @@ def _shares(sex: str) -> dict[str, float]:
 @cache
 def _enzymes() -> dict[tuple[str, str], dict[str, float]]:
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in _rows("ontogeny"):
+    for row in rows("ontogeny"):
         found.setdefault((row["enzyme"], row["place"]), {})[row["name"]] = float(row["value"])
     return found
-
-
-@cache
-def _rows(name: str) -> tuple[dict[str, str], ...]:
-    text = files("galenic.library").joinpath(f"data/pbpk/{name}.csv").read_text("utf-8")
-    return tuple(csv.DictReader(text.splitlines()))

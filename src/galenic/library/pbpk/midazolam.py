@@ -1,41 +1,32 @@
 """Midazolam in the whole body, the usual probe of CYP3A4; parameters in ``midazolam.csv``.
 
-Nothing is fitted here to observed levels. What the tissues take up is the caller's to predict: the
-partition methods need tables of tissue composition that are not part of this package.
+Nothing is fitted here to observed levels. What the tissues take up is the caller's to predict, as
+by ``composition.everywhere``.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from galenic.library.pbpk.absorption import absorption_rate, gut_availability
 from galenic.library.pbpk.partition import Compound
 from galenic.library.pbpk.physiology import Physiology
+from galenic.library.pbpk.tables import facts
 from galenic.library.pbpk.whole_body import WholeBody, whole_body
 
 MINUTES = 60.0
 
 
-@cache
-def facts() -> Mapping[str, float]:
-    """The drug's parameters by name, in the units of the table."""
-    text = files("galenic.library").joinpath("data/pbpk/midazolam.csv").read_text("utf-8")
-    return {row["name"]: float(row["value"]) for row in csv.DictReader(text.splitlines())}
-
-
 def compound() -> Compound:
     """What decides where it goes."""
-    own = facts()
+    own = facts("midazolam")
     return Compound(own["log P"], own["unbound in plasma"], bases=(own["pKa of the base"],))
 
 
 def liver_clearance(body: Physiology) -> float:
     """Intrinsic clearance of the whole liver by CYP3A4 and UGT1A4 [L/h], far below saturation."""
-    own, total = facts(), 0.0
+    own, total = facts("midazolam"), 0.0
     for enzyme in ("CYP3A4", "UGT1A4"):
         rate = own[f"{enzyme} turnover"] * own[f"{enzyme} in liver"]
         total += rate / own[f"{enzyme} Michaelis constant"]
@@ -44,7 +35,7 @@ def liver_clearance(body: Physiology) -> float:
 
 def gut_share() -> float:
     """Share of what is absorbed that passes the wall of the gut."""
-    own = facts()
+    own = facts("midazolam")
     clearance = own["CYP3A4 turnover"] * own["CYP3A4 in the gut wall"] * MINUTES
     clearance /= own["CYP3A4 Michaelis constant"]
     return gut_availability(clearance, own["clearance by permeability"])
@@ -66,7 +57,7 @@ def midazolam(body: Physiology, Kp: Mapping[str, float], **values: Any) -> Whole
 
 def drug_values(body: Physiology) -> dict[str, Any]:
     """What of the drug ``whole_body`` or ``body_values`` needs, for one body."""
-    own = facts()
+    own = facts("midazolam")
     saturation = own["CYP3A4 Michaelis constant"] * 1e-6 * own["molar mass"] * 1e3
     liver = {"CLint": f"{liver_clearance(body)!r} L/h", "Km": f"{saturation!r} mg/L"}
     speed = absorption_rate(own["permeability of the jejunum"] * 1e4)

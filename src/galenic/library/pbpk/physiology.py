@@ -7,14 +7,13 @@ is given to a "rest" organ, so that both balances close.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from galenic.errors import DataError, UnknownName
+from galenic.library.pbpk.tables import rows
 
 SYSTEMIC = ("adipose", "bone", "brain", "heart", "kidney", "muscle", "skin")
 PORTAL = ("gut", "spleen")
@@ -161,9 +160,8 @@ def closed(body: Physiology) -> Physiology:
 
 @cache
 def _tables() -> dict[str, dict[tuple[str, str], float]]:
-    text = files("galenic.library").joinpath("data/pbpk/physiology.csv").read_text("utf-8")
     tables: dict[str, dict[tuple[str, str], float]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in rows("physiology"):
         species = tables.setdefault(row["species"], {})
         species[row["organ"], row["quantity"]] = float(row["value"])
     return tables

@@ -38,7 +38,7 @@ from galenic.engine.native.step import (
     residual,
 )
 from galenic.engine.native.tangents import Tangents
-from galenic.engine.native.transformed import Row, combinations
+from galenic.engine.native.transformed import Row, combinations, shortened
 
 _K = TypeVar("_K")
 
@@ -71,6 +71,7 @@ class TogetherStep:
         self.blocks = 1 + self.columns
         self.start, self.new = ("Y", "YN") if self.n == self.nx else ("YBLOCKS", "NBLOCKS")
         self.arguments, self.sums, self.dense = combinations(method)
+        self.short = shortened(method, self.sums)
         self._slots: dict[Value, int] = {}
         self._turned: list[dict[Place, int]] = []
         self._drifting: list[dict[int, int]] = []
@@ -96,6 +97,7 @@ class TogetherStep:
         sizes = {"STAGES": self.blocks * once, "POINTS": once, "FORCE": once, "PUSH": once}
         sizes |= {"MOVED": self.stages * len(self.tangents.moving), "DRIFT": self.n}
         sizes |= {"LU": len(self._slots), "TURN": self._turns, "TI": 1, "HINV": 1, "HD": 1}
+        sizes["SUMS"] = 2 * self.n if self.short else 0
         if self.start != "Y":
             sizes |= {"YBLOCKS": whole, "NBLOCKS": whole}
         for name, size in sizes.items():
@@ -341,15 +343,33 @@ class TogetherStep:
         start = load_all(g, "AT_START", n)
         stages = [[g.load("AT_STAGES", j * n + i) for i in range(n)] for j in range(stage)]
         force = {row: g.load("AT_FORCE", stage * n + row) for row in sorted(forced)}
-        found = factors.solve(self._right(start, stages, stage, force))
+        found = factors.solve(self._right(program, start, stages, stage, force))
         for i, value in enumerate(found):
             program.store("AT_STAGES", stage * n + i, value)
         if stage == self.stages - 1:
             program.store_all("AT_NEW", found)
         return program
 
+    def _sum_of(
+        self, program: Program, start: Values, stages: list[Values], stage: int, row: int
+    ) -> Value:
+        """Q of one unknown; in the last stage from those of the two before, kept in SUMS."""
+        g = self.graph
+        if not self.short or stage < self.stages - 1:
+            value = self._total(self.sums[stage], [start[row], *(v[row] for v in stages)])
+            if self.short and stage >= self.stages - 3:
+                program.store("SUMS", (stage - self.stages + 3) * self.n + row, value)
+            return value
+        before = [g.load("SUMS", k * self.n + row) for k in range(2)]
+        return self._total(self.short, [*before, stages[-2][row], stages[-1][row]])
+
     def _right(
-        self, start: Values, stages: list[Values], stage: int, force: Mapping[int, Value]
+        self,
+        program: Program,
+        start: Values,
+        stages: list[Values],
+        stage: int,
+        force: Mapping[int, Value],
     ) -> Sequence[Value]:
         """The right-hand side of one stage of one block, made row by row as it is asked for."""
         g = self.graph
@@ -364,7 +384,8 @@ class TogetherStep:
         def right(row: int) -> Value:
             value = force.get(row, g.const(0.0))
             if row < self.nx:
-                value = g.fma(total(self.sums[stage], row), g.load("HINV", 0), value)
+                sums = self._sum_of(program, start, stages, stage, row)
+                value = g.fma(sums, g.load("HINV", 0), value)
             for there, column, moved in moving:
                 if there == row:
                     value = g.fma(moved, total(self.arguments[stage], column), value)

@@ -38,6 +38,20 @@ def combinations(method: Rosenbrock) -> tuple[list[Row], list[Row], list[Row]]:
     return _rounded(arguments), _rounded(sums), _rounded(dense)
 
 
+def shortened(method: Rosenbrock, sums: list[Row]) -> Row:
+    """Shares of (q, v) of the two stages before in q of the last one; empty where it needs more.
+
+    The last two right-hand sides are in proportion (``Rosenbrock.again``), and where both arguments
+    are the v before, so is what they add to q: coefficients alone, whatever f is.
+    """
+    last, again, carry = method.stages - 1, method.again[-1], method.carry[-1][-1]
+    found = [(1 + again) * b - again * a for a, b in zip(*sums[last - 2 : last], strict=True)]
+    found[last] += carry
+    found[last - 1] -= carry
+    apart = max(abs(a - b) for a, b in zip(found, sums[last], strict=True))
+    return (-again, 1 + again, -carry, carry) if again and apart < 1e-11 else ()
+
+
 def _rounded(rows: list[list[Fraction]]) -> list[Row]:
     """As numbers, without what only the digits of the method leave."""
     return [tuple(float(v) if abs(v) > 1e-12 else 0.0 for v in row) for row in rows]

@@ -19,7 +19,8 @@ from galenic.engine.native import (
     with_sensitivities,
 )
 from galenic.engine.native import sensitive_events as sensitive
-from galenic.engine.native.transformed import combinations
+from galenic.engine.native.methods import method_named
+from galenic.engine.native.transformed import combinations, shortened
 
 from .problems import problem, target_mediated
 
@@ -169,3 +170,20 @@ def test_a_lost_pivot_is_told_by_name_and_leaves_other_lanes_alone(differentiate
     assert_array_equal(bits(bad.values[[0, 2]]), bits(good.values[[0, 2]]))
     if differentiated:
         assert_allclose(good.values[0, :, 3], -times * np.exp(-0.5 * times), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"), [("rodas5p", True), ("rodas5", True), ("rodas4", False)]
+)
+def test_the_last_sums_follow_from_the_two_before(name: str, short: bool) -> None:
+    """In methods with two stages of v alone: the same coefficients, by another way."""
+    method = method_named(name)
+    _, sums, _ = combinations(method)
+
+    found = shortened(method, sums)
+
+    assert bool(found) == short
+    if short:
+        units = np.eye(method.stages + 1)[-3:-1]
+        again = np.array(found) @ np.vstack([sums[-3], sums[-2], units])
+        assert np.allclose(again, sums[-1], rtol=0, atol=1e-11)

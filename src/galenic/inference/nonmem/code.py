@@ -265,6 +265,8 @@ def _converted(node: ast.expr, line: int, uses: set[str]) -> ast.expr:
             return ast.UnaryOp(node.op, again(operand))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ast.UnaryOp(ast.Invert(), again(operand))
+        case ast.BinOp(ast.Constant(value=int() as a), ast.Div(), ast.Constant(value=int() as b)):
+            raise refused(f"{a}/{b}, which Fortran may round", line, f"{a}.0/{b}.0")
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
             return ast.BinOp(again(left), node.op, again(right))
         case ast.BinOp(left=left, op=ast.Pow(), right=right):

@@ -103,6 +103,7 @@ def test_errors_are_recognised_by_what_they_do(error, additive, proportional, co
         ("ADVAN1 TRANS2", "ADVAN1 TRANS4", 4, "TRANS4"),
         (" V = THETA(2)", " V = GAMLN(THETA(2))", 11, "GAMLN"),
         (" V = THETA(2)", " V = THETA(2)*AGE", 11, "AGE"),
+        (" V = THETA(2)", " V = THETA(2)*(WT/70)**(3/4)", 11, "3/4"),
         (" V = THETA(2)", " V = THETA(2) THETA(1)", 11, "not understood"),
         (" V = THETA(2)", " WT = THETA(2)", 11, "WT"),
         (" V = THETA(2)", " V = V*THETA(2)", 11, "V is not known"),
@@ -155,3 +156,26 @@ def test_no_file_is_told(tmp_path):
 def test_a_row_too_short_is_told_with_its_line():
     with pytest.raises(DataError, match="4 values"):
         imported().records(DATA + "3,0,1,2\n")
+
+
+@pytest.mark.parametrize(("sex", "factor"), [(0, 1.0), (1, 0.8), (2, 0.5)])
+def test_conditions_of_one_line_and_of_several_branches(sex, factor):
+    """Also ELSEIF and ELSE, and a name that keeps its value where no condition holds."""
+    code = """ TVCL = THETA(1)
+ IF (SEX.EQ.1) TVCL = THETA(1)*.8
+ IF (SEX == 0) THEN
+   F9 = 1
+ ELSEIF (SEX.EQ.1.OR.SEX.GT.5) THEN
+   F9 = 1.
+ ELSE
+   F9 = 5D-1
+ ENDIF
+ CL = TVCL*F9*EXP(ETA(1))"""
+    start, end = RUN.index(" TVCL = THETA(1)"), RUN.index(" V = THETA(2)")
+    text = RUN[:start] + code + "\n" + RUN[end:]
+    text = text.replace("F9", "SHARE").replace("$THETA (0, .8, 2)\n", "")
+
+    units = Units("h", "mg", "mg/L", {"SEX": "0"})
+    run = import_text(text, units).model().simulate("1 h", values={"SEX": sex, "A1": "90 mg"})
+
+    assert float(run.at("1 h")["Y"]) == pytest.approx(3.0 * np.exp(-4 * factor / 30), rel=1e-6)

@@ -172,15 +172,12 @@ async def test_our_client_follows_our_server_and_knows_the_state_of_goods(app, t
     latest: dict[str, object] = {}
 
     async def until(tag: str, value: object) -> None:
-        async for batch in batches:
-            latest.update((s.tag, s.value) for s in batch)
-            if latest.get(tag) == value:
-                return
+        while latest.get(tag) != value:  # one batch may bring several
+            latest.update((s.tag, s.value) for s in await anext(batches))
 
+    told = (commissioned(1, 2), packed(1, 2), moved("receiving", 30, DEPOT), reported(31))
     async with client(app, tokens["ada"]) as http, asyncio.timeout(20):
-        await http.post(
-            "/epcis/capture", content=document(moved("receiving", 30, DEPOT), reported(31))
-        )
+        await http.post("/epcis/capture", content=document(*told))
         await until("Depot.Packs", 2)
         await until("Truck.T", pytest.approx(277.65))
         assert latest["Pallet.Location"] == canonical(DEPOT)

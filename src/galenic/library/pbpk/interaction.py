@@ -2,7 +2,7 @@
 
 FDA, In Vitro Drug Interaction Studies, January 2020 (R1, R2, R3 and the mechanistic static model
 of its figure 7); ICH M12, 2024, keeps R1 and the static model. Levels are all in one unit, umol/L
-or mg/L. Times of enzymes are those of CYP3A4 named in the guidance, from memory.
+or mg/L. Rates of degradation of CYP3A4 are from memory, not checked against a guidance's text.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from galenic.errors import DataError
 
 KDEG_LIVER = 0.0193
-"""Degradation of CYP3A4 in the liver [1/h], half-life 36 h."""
+"""Degradation of CYP3A4 in the liver [1/h], half-life 36 h; from memory."""
 KDEG_GUT = 0.0289
-"""Degradation of CYP3A4 in the wall of the gut [1/h], half-life 24 h."""
+"""Degradation of CYP3A4 in the wall of the gut [1/h], half-life 24 h; from memory."""
 LIMITS = {"R1": 1.02, "R1 gut": 11.0, "R2": 1.25, "R3": 0.8}
 """From where a study is asked for: R3 at or below, the others at or above."""
 EQUIVALENCE = (0.8, 1.25)

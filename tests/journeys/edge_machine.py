@@ -27,7 +27,7 @@ from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
 
 SPEED = 200.0
-replica.part = partial(replica.part, limit=300)  # many small parts, to be killed between them
+PART = 300  # rows; many small parts, to be killed between them
 
 
 def patient():
@@ -82,4 +82,6 @@ async def main(folder, **access):
         print(json.dumps({"head": store.head().to_dict(), "failure": repr(runner.failure)}))
 
 
-asyncio.run(main(Path(sys.argv[1]), **json.loads(sys.argv[2])))
+if __name__ == "__main__":
+    replica.part = partial(replica.part, limit=PART)
+    asyncio.run(main(Path(sys.argv[1]), **json.loads(sys.argv[2])))

@@ -12,6 +12,7 @@ from galenic.app.cli.derive import JSON, chosen
 from galenic.twin.arguments import ArgumentError
 
 if TYPE_CHECKING:
+    from galenic.records import Head
     from galenic.twin.replay import Replayed
 
 
@@ -214,16 +215,23 @@ def _told(one: Replayed) -> Iterator[str]:
 
 def _heads(text: str) -> Any:
     """The head that is written there, or the heads in the file that is named."""
-    from galenic.records import Head
     from galenic.records.signing import read_heads
 
     if Path(text).is_file():
         return [signed.head for signed in read_heads(text)]
+    return head_of(text)
+
+
+def head_of(text: str) -> Head:
+    """The head that is written there."""
+    from galenic.records import Head
+
     try:
         return Head.from_text(text)
     except ValueError as error:
         raise ArgumentError(
             f"{text!r} is not a head, and no file of heads",
             where="--head",
-            expected="index:hash:offset:journal:root, or the file that heads are published to",
+            expected="index:hash:offset:journal:root, or, for verify, the file that heads are "
+            "published to",
         ) from error

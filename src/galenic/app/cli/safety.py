@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from galenic.app.cli.derive import JSON, chosen
-from galenic.app.cli.records import place
+from galenic.app.cli.records import head_of, place
 
 SITE = click.Argument(["site"], required=False, metavar="[PROJECT.toml|FOLDER]")
 
@@ -53,10 +53,9 @@ def restore() -> click.Command:
         from galenic.app.cli import OK
         from galenic.app.cli.terminal import show_json
         from galenic.app.permissions import local_caller
-        from galenic.records import Head
         from galenic.records.backup import restore as bring_back
 
-        outside = Head.from_text(head) if head else None
+        outside = head_of(head) if head else None
         found = bring_back(source, to, head=outside, who=local_caller("cli").name, reason=reason)
         if chosen(options)["json"]:
             show_json(found.to_dict())

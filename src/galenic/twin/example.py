@@ -113,6 +113,21 @@ def watched_tank() -> TwinDefinition:
     return replace(tank(), controller=None)
 
 
+def patient_tank(patience: float) -> TwinDefinition:
+    """The definition with ``patience`` [s] as each of its limits of age, for busy machines."""
+    bindings = (replace(one, stale_after=patience) if one.stale_after else one for one in BINDINGS)
+    rules = tuple(
+        replace(rule, fresh=dict.fromkeys(rule.fresh, patience), expires=patience)
+        for rule in GUARD.rules
+    )
+    remote = replace(GUARD.remote, grace=patience) if GUARD.remote else None
+    return replace(
+        tank(),
+        bindings=tuple(bindings),
+        guard=replace(GUARD, rules=rules, remote=remote),
+    )
+
+
 class TankPlant:
     """The physical tank, simulated: Euler steps of its own, seeded noise, remote switch.
 

@@ -43,6 +43,14 @@ def work(duration: Duration = "0.2 s", *, run: Run) -> Result:
     return Result("worked", {"draw": float(run.rng.random())}, [table], [plot],
                   [Artefact("a.txt", b"made", "text/plain")])
 
+@service("Go on when told", stage="demo")
+def steps(folder: str, *, run: Run) -> Result:
+    for step in (1, 2, 3):
+        run.progress(step / 4, f"step {step}")
+        while not os.path.exists(os.path.join(folder, str(step))):
+            time.sleep(0.02)
+    return Result("worked", artefacts=[Artefact("a.txt", b"made", "text/plain")])
+
 @service("Have a child", stage="demo")
 def family(duration: Duration = "0 s", *, run: Run) -> dict:
     child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(duration,))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from functools import partial
 
 import argon2
 import httpx
@@ -20,7 +21,7 @@ from galenic.connect.memory import MemoryConnector
 from galenic.records import open_site
 from galenic.records.people import People
 from galenic.records.policy import SignatureRule
-from galenic.twin.example import TankPlant, tank
+from galenic.twin.example import TankPlant, patient_tank
 from galenic.twin.level import Level
 from galenic.twin.pace import PlantClock
 from galenic.twin.project import ConnectionSpec, Project, Site, TwinSpec
@@ -28,6 +29,7 @@ from galenic.twin.runner import Runner
 from galenic.twin.workers import InlineWorkers
 
 T0 = 1_800_000_000 * SECOND
+PATIENCE = 200.0  # seconds at 20 times real time
 PASSWORD = "correct horse"
 
 
@@ -36,9 +38,11 @@ async def plant(tmp_path):
     """A running tank at 20 times real time, half a minute old, with its web application."""
     clock = PlantClock(20.0, T0)
     store = open_site(tmp_path / "site", name="test", clock=clock)
-    spec = TwinSpec("tank-1", tank(), {}, Level.SHADOW)
+    spec = TwinSpec("tank-1", patient_tank(PATIENCE), {}, Level.SHADOW)
     project = Project(Site("test", tmp_path), (ConnectionSpec("plc", "memory"),), (spec,))
-    connector = MemoryConnector(plant=TankPlant(T0), clock=clock, period=1.0, name="plc")
+    connector = MemoryConnector(
+        plant=TankPlant(T0, patience=PATIENCE), clock=clock, period=1.0, name="plc"
+    )
     runner = Runner(
         project, clock=clock, store=store, connectors={"plc": connector},
         workers=InlineWorkers(), speed=20.0,
@@ -48,9 +52,11 @@ async def plant(tmp_path):
     people.add("vic", PASSWORD, ["viewer"], by="test")
     await runner.start()
     session = Session(store, runner, workers=1, clock=clock)
+    session.call = partial(session.call, wait=120.0)  # a busy machine answers later
     app = create_app(session, people)
-    await clock.sleep_until(T0 + 30 * SECOND)
-    while len(store.history(["Tank.Out"], T0, T0 + 600 * SECOND)) <= 10:  # a busy machine lags
+    good = 0  # seconds: on a busy machine the first samples come late and are outliers
+    while good < 25 or len(store.history(["Tank.Out"], T0, T0 + 600 * SECOND)) <= 10:
+        good = good + 1 if runner.twin("tank-1").health.credible else 0
         await clock.sleep_until(clock.now() + SECOND)
     yield app
     session.close()
@@ -207,20 +213,22 @@ async def listening(app):
             await task
 
 
+SHOWN = [("samples", "Tank.Out"), ("twins", "tank-1")]
+
+
 async def test_live_values_come_in_frames_and_what_was_missed_is_caught_up(plant):
     token = plant.state.access.people.sign_in("vic", PASSWORD)
     async with listening(plant) as address:
         async with websockets.connect(f"{address}?rate=4&token={token}") as live:
             hello = json.loads(await live.recv())
-            frames = [json.loads(await live.recv()) for _ in range(4)]
+            frames = [json.loads(await live.recv())]
+            while not all(any(name in f.get(part, {}) for f in frames) for part, name in SHOWN):
+                frames.append(json.loads(await live.recv()))
         async with websockets.connect(f"{address}?token={token}&since={T0}") as live:
             again = json.loads(await live.recv())
 
     assert hello["latest"]["Tank.Out"]["value"] is not None
     assert "missed" not in hello
-    tags = [set(frame.get("samples", {})) for frame in frames]
-    assert {"Tank.Out"} <= set.union(*tags)
-    assert any("tank-1" in frame.get("twins", {}) for frame in frames)
     assert all(frame["dropped"] == 0 for frame in frames)
     assert len(again["missed"]["history"]["tag"]) > 20
     assert again["missed"]["entries"][0]["index"] < again["missed"]["entries"][-1]["index"]

@@ -43,10 +43,13 @@ class Parameter:
         return math.log(value) if self.scale == "log" else math.log10(value)
 
     def linear(self, value: float) -> float:
-        """The linear value of a number on the parameter's scale."""
+        """The linear value of a number on the parameter's scale; infinite where it overflows."""
         if self.scale == "lin":
             return float(value)
-        return math.exp(value) if self.scale == "log" else math.pow(10.0, value)
+        try:
+            return math.exp(value) if self.scale == "log" else math.pow(10.0, value)
+        except OverflowError:  # the end of an interval of what the measurements hardly tell
+            return math.inf
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,20 @@ def test_an_estimate_at_its_bound_says_so(tmp_path):
     assert_allclose(found.values["k1"], 0.6, rtol=1e-6)
 
 
+def test_what_the_measurements_do_not_tell_has_no_end(tmp_path):
+    """At equilibrium only k1/k2 counts: both intervals reach from nothing to infinity."""
+    path = write(tmp_path)
+    rows = (tmp_path / "measurements.tsv").read_text().splitlines()
+    late = [row.replace("\t8.0\t", "\t1000\t") for row in rows if "\t8.0\t" in row]
+    (tmp_path / "measurements.tsv").write_text("\n".join([rows[0], *late]))
+    found = fit(import_petab(path))
+
+    for name in ("k1", "k2"):
+        low, high = found.interval(name)
+        assert low < 1e-100
+        assert high > 1e100
+
+
 def test_a_size_of_a_compartment_can_be_a_condition(tmp_path):
     """The kinetic law counts per volume: concentrations stay, the noise follows C."""
     text = "conditionId\tA\tC\nmuch\t2\t6\nlittle\tstart\t2\n"

@@ -23,11 +23,11 @@ from galenic.errors import DataError, UnknownName
 from galenic.inference.algebra import Array
 from galenic.inference.mixed.effects import Fixed, Joined
 from galenic.inference.mixed.records import Records
+from galenic.inference.mixed.steady import check_on_top, cycles
 from galenic.inference.mixed.timeline import Dosing, Places, Timeline, events, timeline
 from galenic.units import unit
 
 Whole = npt.NDArray[np.int64]
-_MOST_CYCLES = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,36 +140,16 @@ class Course:
         from dataclasses import replace
 
         chosen = [self.records.covariates.index(c) for c in self._columns()]
-        carry, cycles = self.records.layout.carry, self._cycles()
+        carry = self.records.layout.carry
+        check_on_top(self.problem, self.joined, self.people, self.routes)
+        count = cycles(self.problem, self.joined, self.people)
         return [
             timeline(
                 replace(one, covariates=one.covariates[:, chosen]),
-                self.places, carry, cycles, self.joined.marks,
+                self.places, carry, count, self.joined.marks,
             )
             for one in self.people
         ]  # fmt: skip
-
-    def _cycles(self) -> dict[str, int]:
-        """How many doses make a steady state, by the slowest rate of the typical individual."""
-        steady = [d for one in self.people for d in one.doses if d.steady]
-        if not steady:
-            return {}
-        import casadi as ca
-
-        p = self.problem
-        slope = ca.Function("slope", [p.t, p.x, p.z, p.theta], [ca.jacobian(p.ode, p.x)])
-        theta = p.defaults.copy()
-        theta[self.joined.first_covariate : self.joined.first_effect] = [
-            float(unit(c.unit).scale * c.value) for c in self.joined.population.covariates
-        ]
-        theta[self.joined.first_effect :] = 0.0
-        rates = -np.linalg.eigvals(np.array(slope(0.0, p.nominal[: p.nx], 0.0, theta))).real
-        slowest = min((r for r in rates if r > 1e-12), default=np.inf)
-        found: dict[str, int] = {}
-        for dose in steady:
-            count = int(np.ceil(40.0 / (slowest * dose.ii))) + 2
-            found[dose.route] = max(found.get(dose.route, 0), min(count, _MOST_CYCLES))
-        return found
 
     def _lay_out(self) -> None:
         n = len(self.people)

@@ -338,10 +338,7 @@ class _Reading:
         if steady not in (0, 1, 2):  # some data sets mark "no" by another number
             steady = 0
         if (steady or more > 0) and interval <= 0:
-            if steady and more == 0 and rate == 0:
-                raise self._error(row, "ii", "no interval", expected="II above 0 with SS or ADDL")
-            if more > 0:
-                raise self._error(row, "ii", "no interval", expected="II above 0 with SS or ADDL")
+            raise self._error(row, "ii", "no interval", expected="II above 0 with SS or ADDL")
         if interval < 0 or more < 0:
             raise self._error(row, "ii", "a negative interval or count", expected="0 or above")
         first = Dose(time, amount, rate, route, interval, steady, order, row + 2)

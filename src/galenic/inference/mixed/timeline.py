@@ -3,6 +3,9 @@
 A value observed before a dose in the data, at the same time, is one before that dose: the dose
 is moved a millisecond on. A dose at steady state (SS 1) stands for the dose given again and again
 into an empty body before; these doses go in front of it on a clock that is stretched there.
+One on top of what there is (SS 2) makes the system start anew on a clock stretched so far that all
+doses since the last start can be given again, with the doses ever before among them: what is
+observed before it has not seen these, what is observed after has seen both.
 """
 
 from __future__ import annotations
@@ -100,19 +103,21 @@ class _Clock:
         self.doses: list[tuple[Dose, float, int]] = []
         self.resets: list[Change] = []
         self._observed = list(zip(one.times, one.orders, strict=True))
-        for dose in one.doses:
-            if dose.steady == 2:
-                raise DataError(
-                    "SS 2, a steady state on top of what there is",
-                    where=f"row {dose.row}, column SS",
-                    expected="SS 1 or 0",
-                )
+        self._moved: set[tuple[float, int]] = set()
+        self._live: list[tuple[Dose, float, int]] = []  # doses since the last start
+        self._started = 0  # order of the last start
+        for dose in sorted(one.doses, key=lambda d: (d.time, d.order)):
+            if self.after(dose.time, dose.order) > self.at(dose.time, dose.order):
+                self._moved.add((dose.time, dose.order))
+            self._forget(dose)
             if dose.steady == 1:
                 self._steady(dose, cycles[dose.route])
-            knot = int(np.searchsorted(one.knot_orders, dose.order))
-            self.doses.append((dose, self.after(dose.time, dose.order), knot))
+            elif dose.steady == 2:
+                self._on_top(dose, cycles[dose.route])
+            self._live.append((dose, self.after(dose.time, dose.order), self._knot(dose.order)))
+            self.doses.append(self._live[-1])
         for time, order in one.resets:
-            when = self.after(time, order)
+            when = self.after(time, order - 0.5)  # before the doses of a steady state in its row
             self.resets.append(Change(when, order - 0.5, Kind.RESTART, 0, 0.0))
             self._stop_infusions(when)
 
@@ -129,10 +134,7 @@ class _Clock:
 
     def seen(self, time: float, order: float) -> float:
         """When something is observed: after a dose that was moved, if it stands below that."""
-        moved = any(
-            d.time == time and d.order < order and when > self.at(time, d.order)
-            for d, when, _ in self.doses
-        )
+        moved = any(t == time and o < order for t, o in self._moved)
         return self.at(time, order) + (SOON if moved else 0.0)
 
     def _steady(self, dose: Dose, count: int) -> None:
@@ -141,9 +143,45 @@ class _Clock:
         self.resets.append(Change(start, dose.order - 0.5, Kind.RESTART, 0, 0.0))
         self._stop_infusions(start)
         self.jumps.append((dose.time, dose.order, count * dose.ii + SOON))
-        knot = int(np.searchsorted(self.one.knot_orders, dose.order))
-        earlier = [(dose, start + k * dose.ii, knot) for k in range(count)]
-        self.doses.extend(earlier)
+        knot = self._knot(dose.order)
+        self._live = [(dose, start + k * dose.ii, knot) for k in range(count)]
+        self._started = dose.order
+        self.doses.extend(self._live)
+
+    def _on_top(self, dose: Dose, count: int) -> None:
+        """All doses since the last start again, with those before one at steady state."""
+        start = self.after(dose.time, dose.order)
+        self._check_constant(dose)
+        ends = [t + d.amount / d.rate for d, t, _ in self._live if d.rate > 0]
+        quiet = max([start, *ends])
+        first = min([start - count * dose.ii, *(t for _, t, _ in self._live)])
+        shift = quiet - first + SOON
+        self.resets.append(Change(quiet, dose.order - 0.5, Kind.RESTART, 0, 0.0))
+        self.jumps.append((dose.time, dose.order, shift))
+        knot = self._knot(dose.order)
+        earlier = [(dose, start + shift - k * dose.ii, knot) for k in range(1, count + 1)]
+        self._live = [(d, t + shift, k) for d, t, k in self._live] + earlier
+        self.doses.extend(self._live)
+
+    def _forget(self, dose: Dose) -> None:
+        """Doses before a reset that stands before a dose, or in its row."""
+        for time, order in self.one.resets:
+            if (time, order) <= (dose.time, dose.order):
+                self._live = [e for e in self._live if (e[0].time, e[0].order) >= (time, order)]
+                self._started = max(self._started, order)
+
+    def _check_constant(self, dose: Dose) -> None:
+        one, first, last = self.one, self._knot(self._started), self._knot(dose.order) + 1
+        known = one.covariates[first:last], one.occasions[first:last]
+        if not all((column == column[-1]).all() for column in known):
+            raise DataError(
+                "SS 2, a steady state on top of what there is, after a change of covariates",
+                where=f"row {dose.row}, column SS",
+                expected="covariates and occasion as they were since the first row or a reset",
+            )
+
+    def _knot(self, order: float) -> int:
+        return int(np.searchsorted(self.one.knot_orders, order))
 
     def _stop_infusions(self, when: float) -> None:
         for dose, time, _ in self.doses:

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from galenic import Population
+from galenic.errors import DataError
 from galenic.inference.mixed.layout import Column, Layout, Route
 from galenic.inference.mixed.problem import Problem
 from galenic.inference.mixed.records import read
-from galenic.library.pk.compartments import OneCompartment, OralOneCompartment
+from galenic.library.pk.compartments import (
+    MichaelisMenten,
+    OneCompartment,
+    OralOneCompartment,
+    TwoCompartment,
+)
 from galenic.modeling.effects import Coefficient, Occasion
 from galenic.modeling.variability import Between, Covariate, Residual
 
@@ -139,3 +145,85 @@ def test_values_below_a_limit_count_by_their_probability() -> None:
     assert terms.cost[0] == pytest.approx(expected, rel=1e-6)
     assert Problem(problem.population, problem.records, blq="M1").count == 1
     assert Problem(problem.population, problem.records, blq="M5").course.y[0, 1] == 0.25
+
+
+STEADY = "ID,TIME,AMT,DV,EVID,RATE,SS,II,ADDL"
+TWO = TwoCompartment(CL="2 L/h", V1="20 L", Q="1 L/h", V2="40 L")
+
+
+def levels(rows: list[str], model: Any = TWO) -> Any:
+    people = Population(model, between=(Between("CL", 0.3),), residuals=(Residual("C", 0.1),))
+    made = predicted(STEADY, rows, people, Layout(Route("A1"), "C"), [0.3])[1]
+    return made.f[0], made.by[0]
+
+
+def test_a_steady_state_on_top_is_the_sum_of_the_two() -> None:
+    """One compartment by hand: what was there decays on, infusions at steady state come on top."""
+    rows = [
+        "1,0,100,.,1,.,.,.,.", "1,5,.,1,0,.,.,.,.", "1,6,.,1,0,.,.,.,.",
+        "1,6,60,.,1,30,2,8,.", "1,6,.,1,0,.,.,.,.", "1,7,.,1,0,.,.,.,.", "1,13,.,1,0,.,.,.,.",
+    ]  # fmt: skip
+
+    _, made, _ = predicted(STEADY, rows, population(), Layout(Route("A1"), "C"))
+
+    end = 30 / CL * (1 - np.exp(-2 * K)) / (1 - np.exp(-8 * K))
+    trough = end * np.exp(-6 * K)
+    rising = trough * np.exp(-K) + 30 / CL * (1 - np.exp(-K))
+    expected = bolus([5.0, 6.0, 6.0, 7.0, 13.0])
+    expected += [0.0, 0.0, trough, rising, end * np.exp(-5 * K)]
+    assert made.f[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_steady_state_on_top_is_a_very_long_dosing_on_top() -> None:
+    """Two compartments, infusions that overlap, ADDL across, twice on top; slopes too."""
+    before = ["1,0,100,.,1,20,.,6,3", "1,11,.,1,0,.,.,.,."]
+    after = ["1,14,.,1,0,.,.,.,.", "1,15,.,1,0,.,.,.,.", "1,19,.,1,0,.,.,.,.", "1,40,.,1,0,.,.,.,."]
+    rows = [*before, "1,13,50,.,1,5,2,8,.", *after[:1], "1,15,30,.,1,.,2,12,1", *after[1:]]
+
+    value, slope = levels(rows)
+
+    alone = [
+        levels([*before, *after]),
+        levels(["1,-7987,50,.,1,5,.,8,1000", "1,11,.,1,0,.,.,.,.", *after]),
+        levels(["1,-11985,30,.,1,.,.,12,1001", "1,11,.,1,0,.,.,.,.", *after]),
+    ]
+    seen = np.array([[1, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
+    total = sum(s * v for s, (v, _) in zip(seen, alone, strict=True))
+    assert value == pytest.approx(total, rel=1e-6)
+    by = sum(s * d[:, 0] for s, (_, d) in zip(seen, alone, strict=True))
+    assert slope[:, 0] == pytest.approx(by, rel=1e-6)
+
+
+@pytest.mark.parametrize("steady", ["1", "2"])
+def test_a_steady_state_in_the_row_of_a_reset_is_one_in_an_empty_body(steady: str) -> None:
+    rows = ["1,0,900,.,1,.,.,.,.", f"1,6,60,.,4,.,{steady},8,.", "1,7,.,1,0,.,.,.,."]
+
+    _, made, _ = predicted(STEADY, rows, population(), Layout(Route("A1"), "C"))
+
+    assert made.f[0] == pytest.approx([3 * np.exp(-K) / (1 - np.exp(-8 * K))], rel=1e-6)
+
+
+def test_a_steady_state_on_top_is_refused_where_courses_do_not_add_up() -> None:
+    rows = ["1,0,100,.,1,.,.,.,.", "1,6,60,.,1,.,2,8,.", "1,7,.,1,0,.,.,.,."]
+    curved = Population(
+        MichaelisMenten(), between=(Between("Vmax", 0.3),), residuals=(Residual("C", 0.1),)
+    )
+    heavy = population(
+        covariates=(WEIGHT,), relations={"CL": lambda typical, c: typical * c.weight / "70 kg"}
+    )
+    delayed = population(
+        coefficients=(Coefficient("lag", 0.5, "h", lower=0.0),),
+        between=(Between("CL", 0.3), Between("lag", 0.3)),
+    )
+    plain, weighed = (
+        Layout(Route("A1"), "C"),
+        Layout(Route("A1"), "C", {"weight": Column("WT", "kg")}),
+    )
+
+    with pytest.raises(DataError, match="not linear"):
+        predicted(STEADY, rows, curved, plain)
+    with pytest.raises(DataError, match="change of covariates"):
+        changed = [f"{row},{kg}" for row, kg in zip(rows, (70, 80, 80), strict=True)]
+        predicted(STEADY + ",WT", changed, heavy, weighed)
+    with pytest.raises(DataError, match="parameters move"):
+        predicted(STEADY, rows, delayed, Layout(Route("A1", lag="lag"), "C"))

@@ -36,6 +36,13 @@ def cycles(problem: Problem, joined: Joined, people: Sequence[Individual]) -> di
     slowest = min((r for r in rates if r > 1e-12), default=np.inf)
     found: dict[str, int] = {}
     for dose in steady:
+        if slowest * dose.ii * _MOST_CYCLES < 14.0:  # a part in a million would be missing
+            raise DataError(
+                f"a steady state that {_MOST_CYCLES} doses do not reach (rate {slowest:.2g} 1/s)",
+                where=f"row {dose.row}, column SS",
+                expected=f"II of {14.0 / (slowest * _MOST_CYCLES):.3g} s or more",
+                hint="write the earlier doses as rows, with ADDL and II",
+            )
         count = int(np.ceil(40.0 / (slowest * dose.ii))) + 2
         found[dose.route] = max(found.get(dose.route, 0), min(count, _MOST_CYCLES))
     return found

@@ -227,3 +227,10 @@ def test_a_steady_state_on_top_is_refused_where_courses_do_not_add_up() -> None:
         predicted(STEADY + ",WT", changed, heavy, weighed)
     with pytest.raises(DataError, match="parameters move"):
         predicted(STEADY, rows, delayed, Layout(Route("A1", lag="lag"), "C"))
+
+
+def test_a_steady_state_that_too_many_doses_make_is_refused() -> None:
+    rows = ["1,0,60,.,1,.,1,.25,.", "1,1,.,1,0,.,.,.,."]
+
+    with pytest.raises(DataError, match="400 doses do not reach"):
+        predicted(STEADY, rows, population(), Layout(Route("A1"), "C"))

@@ -6,7 +6,7 @@ judged by the same rules as at the bedside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,10 +20,11 @@ from galenic.inference.estimator import Forecast, Schedule
 from galenic.inference.evidence import Bundle, Held
 from galenic.inference.importance import sampled
 from galenic.inference.map import MAP
+from galenic.library.patient.clearance import ClearanceEffect
 from galenic.library.pk.populations import population
 from galenic.signals import Action, Alert, Event, Record, Sample
 from galenic.stages.clinical.practice import PRACTICE
-from galenic.stages.clinical.twin import DEFINITIONS, level_tag
+from galenic.stages.clinical.twin import DEFINITIONS, followed, level_tag
 from galenic.twin import look
 from galenic.twin.level import Level
 from galenic.twin.twin import Twin
@@ -48,6 +49,8 @@ class Case:
         What is doubtful in the tables, and what was put right, with its rows.
     full : Ensemble, optional
         The posterior in full, instead of Laplace's normal around the mode.
+    effects : tuple of ClearanceEffect
+        What changes the typical clearance, from the first dose on.
     """
 
     drug: str
@@ -57,6 +60,7 @@ class Case:
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     full: Ensemble | None = None
+    effects: tuple[ClearanceEffect, ...] = ()
 
     def in_full(self, rng: np.random.Generator) -> Case:
         """The same case with the posterior in full, by importance sampling."""
@@ -175,6 +179,7 @@ def of_tables(
     doses: Any = None,
     levels: Any = None,
     at: float | None = None,
+    effects: Sequence[ClearanceEffect] = (),
 ) -> Case:
     """A patient of whom doses and levels are told.
 
@@ -186,9 +191,11 @@ def of_tables(
         Columns time, amount, duration; time, level.
     at : float [s], optional
         Time from which is looked ahead; the last dose or level if left out.
+    effects : sequence of ClearanceEffect
+        What changes clearance, during all that is told and foreseen.
     """
     told = complete(drug, covariates)
-    twin = Twin(DEFINITIONS[drug](), "case", told, start=0, level=Level.SHADOW)
+    twin = Twin(followed(drug, effects), "case", told, start=0, level=Level.SHADOW)
     events = [*_doses(doses), *_levels(levels, drug)]
     for event, where in sorted(events, key=lambda pair: pair[0].source_time):
         _told(twin, event, where)
@@ -201,7 +208,7 @@ def of_tables(
             expected=f"a time after the last dose or level, {seconds(last) / 3600:g} h",
         )
     flags, notes = tuple(_odd(doses, levels)), tuple(_sorted(doses, levels))
-    return replace(_ready(drug, twin, time, 0), flags=flags, notes=notes)
+    return replace(_ready(drug, twin, time, 0), flags=flags, notes=notes, effects=tuple(effects))
 
 
 def _sorted(doses: Any, levels: Any) -> Iterator[str]:

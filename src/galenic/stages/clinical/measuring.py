@@ -9,7 +9,7 @@ import numpy as np
 from galenic.decision.exposure import Course, common_step, respond, responses
 from galenic.decision.sampling import best_pair, remaining
 from galenic.errors import DataError
-from galenic.stages.clinical import shown
+from galenic.stages.clinical import effects, shown
 from galenic.stages.clinical.case import Case
 from galenic.twin.result import Axis, Column, Plot, Result, Series, Table, Value
 from galenic.twin.run import Run
@@ -80,4 +80,4 @@ def _told(
     plot = Plot("What one level leaves of the doubt about exposure",
                 Axis("time from now", [float(h) for h in hours], "h"), (line,))  # fmt: skip
     text = shown.heading(case, *lines)
-    return Result(text, values, [Table("times", columns)], [plot])
+    return Result(text, values, [Table("times", columns), *effects.tables(case)], [plot])

@@ -32,6 +32,8 @@ class Practice:
         Levels above it are not plausible.
     usual : mapping of covariate to float
         Covariates that need not be told, with what is then taken.
+    clearance : str
+        Parameter of the population that is the clearance, or in proportion to it.
     """
 
     step: float
@@ -46,6 +48,7 @@ class Practice:
     course: float
     highest: float
     usual: Mapping[str, float] = field(default_factory=dict)
+    clearance: str = "CL"
 
     def amounts(self, step: float, largest: float) -> list[str]:
         """The doses [mg] that can be prepared."""
@@ -108,6 +111,7 @@ PRACTICE = {
         limits=(Limit("trough", 2.0, 0.1),),
         course=72.0,
         highest=80.0,
+        clearance="ke",
     ),
     "infliximab": Practice(
         step=100.0,

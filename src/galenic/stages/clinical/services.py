@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from galenic.stages.clinical.bedside import ahead, patient_course
 from galenic.stages.clinical.cohorts import cohort_exposure, interaction_risk
 from galenic.stages.clinical.diabetes import insulin_day
+from galenic.stages.clinical.effects import Effects
+from galenic.stages.clinical.effects import tables as effect_tables
 from galenic.stages.clinical.intake import (
     Drug,
     fit_record,
@@ -97,6 +99,7 @@ def fit_patient(
     doses: Doses,
     levels: Levels,
     drug: Drug = "vancomycin",
+    effects: Effects | None = None,
     posterior: Doubt = "normal",
     *,
     run: Run,
@@ -104,7 +107,7 @@ def fit_patient(
     """Estimate a patient's own kinetics from doses and levels (maximum a posteriori)."""
     from galenic.stages.clinical import shown
 
-    case = _case(run, None, None, Person(drug, covariates, doses, levels), posterior)
+    case = _case(run, None, None, Person(drug, covariates, doses, levels, effects), posterior)
     run.progress(0.7, "draw")
     return shown.fit(case)
 
@@ -118,6 +121,7 @@ def forecast_levels(
     levels: Levels | None = None,
     covariates: Known | None = None,
     drug: Drug = "vancomycin",
+    effects: Effects | None = None,
     posterior: Doubt = "normal",
     *,
     run: Run,
@@ -135,7 +139,7 @@ def forecast_levels(
 
     from galenic.stages.clinical import shown
 
-    case = _case(run, twin, None, Person(drug, covariates, doses, levels), posterior)
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels, effects), posterior)
     plan = _planned(planned, horizon)
     run.progress(0.3, "draw")
     axis, drawn = ahead(case, plan, horizon, run.rng)
@@ -143,7 +147,7 @@ def forecast_levels(
     values = {"level at the end": Value(middle, "mg/L", "concentration", low, high)}
     text = shown.heading(case, f"{len(plan)} planned doses over {horizon / 3600:g} h.")
     plot = shown.curve(case, (axis, drawn))
-    return Result(text, values, [_forecast_table(axis, drawn)], [plot])
+    return Result(text, values, [_forecast_table(axis, drawn), *effect_tables(case)], [plot])
 
 
 @service("When to measure next", stage="clinical", effect="read")
@@ -156,6 +160,7 @@ def next_level(
     levels: Levels | None = None,
     covariates: Known | None = None,
     drug: Drug = "vancomycin",
+    effects: Effects | None = None,
     posterior: Doubt = "normal",
     *,
     run: Run,
@@ -173,7 +178,7 @@ def next_level(
     """
     from galenic.stages.clinical import measuring
 
-    case = _case(run, twin, None, Person(drug, covariates, doses, levels), posterior)
+    case = _case(run, twin, None, Person(drug, covariates, doses, levels, effects), posterior)
     return measuring.advise(case, _planned(planned, horizon), horizon, every, run)
 
 
@@ -185,6 +190,7 @@ def advise_dose(
     levels: Levels | None = None,
     covariates: Known | None = None,
     drug: Drug = "vancomycin",
+    effects: Effects | None = None,
     next_dose: Duration | None = None,
     auc_low: Area | None = None,
     auc_high: Area | None = None,
@@ -239,7 +245,7 @@ def advise_dose(
     from galenic.stages.clinical.practice import PRACTICE
 
     start = at if twin is not None else next_dose
-    case = _case(run, twin, start, Person(drug, covariates, doses, levels), posterior)
+    case = _case(run, twin, start, Person(drug, covariates, doses, levels, effects), posterior)
     usual = PRACTICE[case.drug]
     wanted = {
         "AUC24": (_declared(auc_low, "mg*h/L"), _declared(auc_high, "mg*h/L")),
@@ -284,10 +290,11 @@ def _answer(case: Any, advice: Any) -> Result:
         "uncertainty": Value(round(100 * advice.spread, 1), "%", "sd of log exposure"),
         "belief": Value(case.belief.identity, meaning="hash of the belief"),
     }
+    tables = [*shown.ranked(advice), *effect_tables(case)]
     best = advice.best
     if best is None:
         text = shown.heading(case, "No advice: " + "; ".join(advice.reasons) + ".")
-        return Result(text, values | facts, shown.ranked(advice), [shown.curve(case)], ok=False)
+        return Result(text, values | facts, tables, [shown.curve(case)], ok=False)
     responses = advice.responses
     until = responses.end(best.regimen.interval)
     ahead = responses.concentrations(best.regimen, until)
@@ -298,7 +305,7 @@ def _answer(case: Any, advice: Any) -> Result:
     return Result(
         shown.heading(case, first),
         shown.advised(best) | values | facts,
-        shown.ranked(advice),
+        tables,
         [shown.curve(case, (axis, ahead), f"{case.drug}, {regimen}")],
     )
 
@@ -324,11 +331,13 @@ class Person:
     covariates: Values | None
     doses: Table | None
     levels: Table | None
+    effects: Table | None = None
 
     def case(self, at: float | None = None) -> Any:
         """The patient, ``at`` a time [s] or at the last event."""
         from galenic.errors import DataError
         from galenic.stages.clinical.case import of_tables
+        from galenic.stages.clinical.effects import of_table
 
         if self.covariates is None:
             raise DataError(
@@ -336,15 +345,22 @@ class Person:
                 where="argument covariates",
                 expected="twin, or covariates with doses and levels",
             )
-        return of_tables(self.drug, self.covariates, self.doses, self.levels, at)
+        acting = of_table(self.effects)
+        return of_tables(self.drug, self.covariates, self.doses, self.levels, at, acting)
 
 
 def _case(run: Run, twin: TwinRef | None, at: Any, person: Person, posterior: str) -> Any:
     """The patient of a twin, or the one that tables tell of."""
+    from galenic.errors import DataError
     from galenic.stages.clinical.case import of_twin
 
     if twin is None:
         found = person.case(at)
+    elif person.effects is not None:
+        raise DataError(
+            "effects are given beside a twin", where="argument effects", expected="one of both",
+            hint="a twin is estimated without them; tell the patient by tables",
+        )  # fmt: skip
     else:
         found = run.runner.look(twin.id, of_twin, run.runner.clock.now(), at)
     return found.in_full(run.rng) if posterior == "full" else found

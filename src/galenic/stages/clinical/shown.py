@@ -10,6 +10,7 @@ from galenic.decision.dosing import Advice, Option
 from galenic.decision.exposure import MEASURES, words
 from galenic.inference.belief import Array
 from galenic.library.pk.populations import population, source
+from galenic.stages.clinical import effects
 from galenic.stages.clinical.case import Case
 from galenic.twin.result import Axis, Column, Plot, Result, Series, Table, Value
 from galenic.units import from_si, unit
@@ -22,7 +23,9 @@ MOST = 12  # regimens in the table
 def heading(case: Case, *lines: str) -> str:
     """The text of every clinical result: the label, what was found, where the model is from."""
     unusual = [f"unusual: {text}" for text in case.warnings]
-    return "\n".join([LABEL, *lines, *case.notes, *unusual, f"Population: {source(case.drug)}"])
+    acting = effects.lines(case)
+    origin = f"Population: {source(case.drug)}"
+    return "\n".join([LABEL, *lines, *acting, *case.notes, *unusual, origin])
 
 
 def fit(case: Case) -> Result:
@@ -30,7 +33,7 @@ def fit(case: Case) -> Result:
     values, table = parameters(case)
     values["belief"] = Value(case.belief.identity, meaning="hash of the belief")
     text = heading(case, f"Fitted to {len(case.doses)} doses and {len(case.levels)} levels.")
-    return Result(text, values, [table, *levels(case)], [curve(case)])
+    return Result(text, values, [table, *levels(case), *effects.tables(case)], [curve(case)])
 
 
 def parameters(case: Case) -> tuple[dict[str, Value], Table]:

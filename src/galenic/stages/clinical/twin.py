@@ -8,10 +8,12 @@ people act.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from galenic.inference.estimator import Estimator, Noise
 from galenic.inference.map import MAP
+from galenic.library.patient.clearance import ClearanceEffect, changed
 from galenic.library.pk.populations import population
 from galenic.modeling.variability import Covariate
 from galenic.stages.clinical.practice import PRACTICE
@@ -45,13 +47,15 @@ def level_tag(drug: str) -> str:
     return f"Level.{drug.capitalize()}"
 
 
-def followed(drug: str) -> TwinDefinition:
-    """The definition of the twin of a patient on ``drug``.
+def followed(drug: str, effects: Sequence[ClearanceEffect] = ()) -> TwinDefinition:
+    """The definition of the twin of a patient on ``drug``, with what acts on clearance throughout.
 
     The error of a level is the population's, at the level that is expected; the binding only says
     that the laboratory reports steps of 0.1 mg/L.
     """
     subject = population(drug)
+    if effects:
+        subject = changed(subject, PRACTICE[drug].clearance, effects)
     levels = Binding(
         level_tag(drug), "C", "mg/L", MANUAL, plausible=(0, PRACTICE[drug].highest),
         resolution=0.1, level=Level.SHADOW,

@@ -218,9 +218,10 @@ async def test_a_manual_entry_with_past_time_and_its_correction(tmp_path):
     bench = Bench(tmp_path / "site", watched_tank())
     runner = bench.runner
     await runner.start()
-    await bench.until(20)
+    await bench.when(lambda: runner.twin("tank-1").health.credible, held=30)
 
-    await runner.enter("Lab.Out", 1.012, "1", T0 + 19 * SECOND, key="lab-1")
+    drawn = bench.clock.now() - SECOND
+    await runner.enter("Lab.Out", 1.012, "1", drawn, key="lab-1")
     wrong = await runner.ask("tank-1", lambda twin: twin.belief.mean("x1"))
     fix = Correction("lab-1", 1.0, "1", bench.clock.now(), "Ann", "misread")
     effects = await runner.submit(fix)
@@ -230,7 +231,7 @@ async def test_a_manual_entry_with_past_time_and_its_correction(tmp_path):
     assert [e.what for e in effects if isinstance(e, Record)] == ["correction"]
     assert wrong > right + 0.001
     with open_site(tmp_path / "site", readonly=True) as store:
-        rows = store.history("Lab.Out", T0, T0 + 60 * SECOND)
+        rows = store.history("Lab.Out", T0, drawn + SECOND)
         assert rows.column("value").to_pylist() == [1.0]
 
 

@@ -7,9 +7,7 @@ be taken over exactly is refused with its line.
 
 from __future__ import annotations
 
-import linecache
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +22,7 @@ from galenic.inference.nonmem.refusal import NotExpressible, refused
 from galenic.inference.nonmem.stream import read
 from galenic.inference.nonmem.writer import Units, source_of
 from galenic.modeling.variability import Population
+from galenic.modeling.written import run_source
 
 __all__ = [
     "Exported",
@@ -99,19 +98,8 @@ def import_text(text: str, units: Units, name: str = "run.ctl") -> Imported:
     stream = read(text)
     try:
         written = source_of(stream, units, Path(name).stem)
-        module = _module(written.source)
+        module = run_source("nonmem", written.source)
         module.population()
     except ArithmeticError as error:
         raise refused(f"a number that cannot be calculated: {error}") from error
     return Imported(written.name, written.source, written.notes, module, Columns.of(stream))
-
-
-def _module(source: str) -> ModuleType:
-    """The source run as a module; tracebacks and model cards find its lines."""
-    name = f"galenic_nonmem_{sha256(source.encode()).hexdigest()[:12]}"
-    file = f"<{name}.py>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module = ModuleType(name)
-    module.__file__ = file
-    exec(compile(source, file, "exec"), module.__dict__)
-    return module

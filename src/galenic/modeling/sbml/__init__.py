@@ -6,15 +6,13 @@ is refused by name. Needs the extra ``sbml``.
 
 from __future__ import annotations
 
-import linecache
-import sys
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from galenic.modeling.sbml.refusal import NotExpressible
+from galenic.modeling.written import run_source
 
 __all__ = ["Imported", "NotExpressible", "import_sbml", "import_text", "load_module"]
 
@@ -78,27 +76,9 @@ def import_text(text: str, name: str = "model.xml") -> Imported:
     if model.getNumConstraints():
         notes.append(f"{model.getNumConstraints()} constraints are not watched")
     cls = class_name(model.getId() or title)
-    return Imported(cls, source, (*dict.fromkeys(notes), *warnings), _module(source))
+    return Imported(cls, source, (*dict.fromkeys(notes), *warnings), run_source("sbml", source))
 
 
 def load_module(path: str | Path) -> ModuleType:
     """The module with the model of an SBML file, for ``--models file.xml``."""
     return import_sbml(path).module
-
-
-def _module(source: str) -> ModuleType:
-    """Run the source as a module of its own; tracebacks and model cards find its lines."""
-    name = f"galenic_sbml_{sha256(source.encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    file = f"<{name}.py>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module = ModuleType(name)
-    module.__file__ = file
-    sys.modules[name] = module
-    try:
-        exec(compile(source, file, "exec"), module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

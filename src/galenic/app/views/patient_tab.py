@@ -97,6 +97,10 @@ class Bedside:
             count = _number("Doses", 4, 1)
 
         async def ask() -> None:
+            fields = (amount, length, begin, interval, count)
+            if any(field.value is None for field in fields):
+                frame.said("Fill in every field: dose, infusion, first, interval, doses.")
+                return
             times = [begin.value + k * interval.value for k in range(int(count.value))]
             planned = {"time": times, "amount": [amount.value] * len(times),
                        "duration": [length.value] * len(times)}  # fmt: skip

@@ -135,8 +135,8 @@ class Bedside:
         if job is None or job.result is None:
             return
         with self.answer:
-            html(f'<p class="small"><a href="/jobs/{escape(job.id)}">This answer, with its '
-                 "address and signatures</a></p>")  # fmt: skip
+            html(f'<p class="small"><a href="/jobs/{escape(job.id)}">This answer, where it '
+                 "comes from, signatures</a></p>")  # fmt: skip
             result = job.result.to_dict()
             if service == ADVICE:
                 decide(self.page, self.facts.id, job, result)

@@ -76,6 +76,7 @@ def may(page: Page, role: str) -> bool:
 def _last_jobs(page: Page) -> None:
     with ui.element("section").classes("card"):
         html("<h2>Last calls</h2>")
+        html('<p class="small"><a href="/fits">Population fits, to read and to compare</a></p>')
         jobs = [job.record() for job in page.room.session.jobs(page.who)][:20]
         if not jobs:
             html('<p class="muted">No service has been called since the server started.</p>')
@@ -90,7 +91,6 @@ def _last_jobs(page: Page) -> None:
             for job in jobs
         ]
         html(grid(["service", "who", "when", "state"], rows))
-        html('<p><a href="/fits">Population fits, to read and to compare</a></p>')
 
 
 def service_page(page: Page, stage: str, name: str) -> None:
